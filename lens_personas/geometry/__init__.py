@@ -1,0 +1,58 @@
+"""Pure tensor maths of directions: edits along them, differences, angles and their stability."""
+
+from lens_personas.geometry._differences import difference_of_means, paired_difference_of_means
+from lens_personas.geometry._directions import projection, random_directions, unit_vector
+from lens_personas.geometry._edits import (
+    add_row_vectors,
+    add_vector,
+    affine_edit,
+    cap_projection,
+    project_out,
+    project_out_rows,
+    set_projection,
+)
+from lens_personas.geometry._similarity import (
+    cosine,
+    cosine_by_layer,
+    cosine_matrix,
+    effective_rank,
+    remove_direction_by_layer,
+    representational_shift,
+)
+from lens_personas.geometry._stability import (
+    Cone,
+    SplitHalf,
+    bootstrap_cone,
+    cosine_ceiling,
+    permuted_cosines,
+    spearman_brown,
+    split_half_cosine,
+)
+
+__all__ = [
+    "Cone",
+    "SplitHalf",
+    "add_row_vectors",
+    "add_vector",
+    "affine_edit",
+    "bootstrap_cone",
+    "cap_projection",
+    "cosine",
+    "cosine_by_layer",
+    "cosine_ceiling",
+    "cosine_matrix",
+    "difference_of_means",
+    "effective_rank",
+    "paired_difference_of_means",
+    "permuted_cosines",
+    "project_out",
+    "project_out_rows",
+    "projection",
+    "random_directions",
+    "remove_direction_by_layer",
+    "representational_shift",
+    "set_projection",
+    "spearman_brown",
+    "split_half_cosine",
+    "unit_vector",
+]
