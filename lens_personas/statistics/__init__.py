@@ -1,0 +1,60 @@
+"""Chance and uncertainty: named wrappers over scipy, statsmodels and scikit-learn.
+
+Every draw takes a generator. What is undefined (no data, no variance) is NaN, with p = 1.
+"""
+
+from lens_personas.statistics._agreement import cohen_kappa
+from lens_personas.statistics._correction import Method, adjust
+from lens_personas.statistics._correlation import (
+    Correlation,
+    CorrelationMethod,
+    correlation,
+    leave_one_out_r2,
+)
+from lens_personas.statistics._distinguish import auroc, auroc_interval, d_prime, mann_whitney
+from lens_personas.statistics._intervals import (
+    Interval,
+    cluster_bootstrap,
+    paired_bootstrap,
+    unpaired_bootstrap,
+    wilson,
+)
+from lens_personas.statistics._max_statistic import max_statistic
+from lens_personas.statistics._mediation import Mediation, paired_mediation
+from lens_personas.statistics._paired import (
+    PairedBinary,
+    SignedRank,
+    mcnemar_exact,
+    sign_flip,
+    wilcoxon,
+)
+from lens_personas.statistics._power import minimal_detectable_effect, minimal_detectable_net
+
+__all__ = [
+    "Correlation",
+    "CorrelationMethod",
+    "Interval",
+    "Mediation",
+    "Method",
+    "PairedBinary",
+    "SignedRank",
+    "adjust",
+    "auroc",
+    "auroc_interval",
+    "cluster_bootstrap",
+    "cohen_kappa",
+    "correlation",
+    "d_prime",
+    "leave_one_out_r2",
+    "mann_whitney",
+    "max_statistic",
+    "mcnemar_exact",
+    "minimal_detectable_effect",
+    "minimal_detectable_net",
+    "paired_bootstrap",
+    "paired_mediation",
+    "sign_flip",
+    "unpaired_bootstrap",
+    "wilcoxon",
+    "wilson",
+]
