@@ -1,0 +1,46 @@
+"""Models with hooks: load, render conversations, run, score, generate.
+
+The only folder that imports TransformerLens; the differences between its classes and
+versions end here.
+"""
+
+from lens_personas.models._backends import BridgeModel, HookCountError, HookedModel
+from lens_personas.models._batch import batches, pad
+from lens_personas.models._chat import render
+from lens_personas.models._generate import Generation, generate
+from lens_personas.models._load import load_model
+from lens_personas.models._run import (
+    DEFAULT_TOKEN_BUDGET,
+    BatchRun,
+    answer_log_probs,
+    map_last_logits,
+    model_batches,
+    run_batch,
+)
+from lens_personas.models._source import ModelLoadError
+from lens_personas.models._types import Backend, LensModel, ModelCard, Prompt, Side, TokenBatch
+
+__all__ = [
+    "DEFAULT_TOKEN_BUDGET",
+    "Backend",
+    "BatchRun",
+    "BridgeModel",
+    "Generation",
+    "HookCountError",
+    "HookedModel",
+    "LensModel",
+    "ModelCard",
+    "ModelLoadError",
+    "Prompt",
+    "Side",
+    "TokenBatch",
+    "answer_log_probs",
+    "batches",
+    "generate",
+    "load_model",
+    "map_last_logits",
+    "model_batches",
+    "pad",
+    "render",
+    "run_batch",
+]

@@ -1,0 +1,170 @@
+"""Answers written token by token with a key-value cache, edits in force throughout."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens_personas.hooks import Edit, TokenLayout, compile_edits
+from lens_personas.models._run import DEFAULT_TOKEN_BUDGET, check_places, model_batches
+from lens_personas.models._types import LensModel, Prompt, TokenBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """One answer."""
+
+    prompt_id: str
+    """Identifier of the prompt."""
+    ids: tuple[int, ...]
+    """New token ids, without the stop token."""
+    text: str
+    """The new text, without special tokens."""
+    finished: bool
+    """Whether a stop token came before the limit."""
+
+
+def generate(
+    model: LensModel,
+    prompts: Sequence[Prompt],
+    *,
+    max_new_tokens: int,
+    edits: Sequence[Edit] = (),
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+    token_budget: int = DEFAULT_TOKEN_BUDGET,
+    use_cache: bool = True,
+) -> tuple[Generation, ...]:
+    """Answers to all prompts, in their order; greedy at temperature 0.
+
+    Edits see absolute positions, so a scope means the same with and without the
+    cache: ``last_prompt`` touches the prefill alone, ``generated`` one position a step
+    from the last prompt token on. Sampling draws one number a prompt and step up front,
+    so its answers do not hang on the batching, and arms that share a generator's seed
+    share the draws.
+
+    Args:
+        model: The model.
+        prompts: Rendered prompts; a teacher-forced answer in one is continued.
+        max_new_tokens: Most new tokens an answer may have.
+        edits: In force at every position of their scope.
+        temperature: 0 for greedy, else what logits are divided by before sampling.
+        generator: Source of the draws; needed for sampling.
+        token_budget: Tokens in a batch, padding included.
+        use_cache: Whether keys and values are kept; without, every step runs the whole text.
+
+    Raises:
+        ValueError: If the limit is not positive, a prompt and its answer do not fit the
+            context, the temperature is negative or not finite, sampling has no
+            generator, or an edit does not fit the model.
+    """
+    _check_options(max_new_tokens, temperature, generator)
+    longest = max((len(prompt.ids) for prompt in prompts), default=0)
+    if longest + max_new_tokens > model.card.n_ctx:
+        raise ValueError(
+            f"expected prompt and answer to fit {model.card.n_ctx} tokens, got {longest} + "
+            f"{max_new_tokens}; shorten the prompts or lower max_new_tokens"
+        )
+    check_places(model, [(edit.site, edit.layer) for edit in edits], edited=True)
+    draws = None
+    if generator is not None and temperature > 0:
+        size = (max_new_tokens, len(prompts))
+        draws = torch.rand(size, generator=generator, device=generator.device)
+    choose = _Chooser(temperature=temperature, draws=draws)
+    out: list[Generation | None] = [None] * len(prompts)
+    for batch in model_batches(model, prompts, token_budget):
+        new_ids = _continue(model, batch, edits, max_new_tokens, choose, use_cache)
+        for row, ids in zip(batch.rows, new_ids.tolist(), strict=True):
+            out[row] = _generation(model, prompts[row].prompt_id, ids)
+    return tuple(answer for answer in out if answer is not None)
+
+
+def _check_options(
+    max_new_tokens: int, temperature: float, generator: torch.Generator | None
+) -> None:
+    if max_new_tokens < 1:
+        raise ValueError(f"expected max_new_tokens of at least 1, got {max_new_tokens}")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(
+            f"expected a finite temperature of at least 0, got {temperature}; 0 is greedy"
+        )
+    if temperature > 0 and generator is None:
+        raise ValueError("expected a generator for sampling (temperature > 0), got None")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chooser:
+    temperature: float
+    draws: Float[Tensor, "step prompt"] | None
+
+    def __call__(
+        self, logits: Float[Tensor, "batch d_vocab"], rows: Sequence[int], step: int
+    ) -> Int[Tensor, " batch"]:
+        if self.draws is None:
+            return logits.argmax(dim=-1)
+        drawn = self.draws[step, list(rows)].to(logits.device)
+        return _inverse_sample((logits.float() / self.temperature).softmax(dim=-1), drawn)
+
+
+def _inverse_sample(
+    probs: Float[Tensor, "batch d_vocab"], drawn: Float[Tensor, " batch"]
+) -> Int[Tensor, " batch"]:
+    """The token in whose share of [0, 1) each draw falls."""
+    cumulative = probs.cumsum(dim=-1)
+    # Rounding leaves the last sum a little off 1: scale the draw by it, and stay below it.
+    total = cumulative[:, -1]
+    wanted = torch.minimum(drawn * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, wanted[:, None], right=True)[:, 0]
+
+
+@torch.no_grad()
+def _continue(
+    model: LensModel,
+    batch: TokenBatch,
+    edits: Sequence[Edit],
+    max_new_tokens: int,
+    choose: _Chooser,
+    use_cache: bool,
+) -> Int[Tensor, "batch new"]:
+    stop = torch.tensor(model.stop_ids, dtype=torch.long, device=model.device)
+    cache = model.new_cache(len(batch.rows)) if use_cache else None
+    tokens, layout = batch.tokens, batch.layout
+    done = torch.zeros(len(batch.rows), dtype=torch.bool, device=model.device)
+    start, new = 0, []
+    for step in range(max_new_tokens):
+        window = layout.window(start, tokens.shape[1])
+        resid = model.run(
+            tokens[:, start:],
+            layout.positions,
+            hooks=compile_edits(edits, window, batch.rows),
+            cache=cache,
+            last_layer=model.card.n_layers - 1,
+        )
+        chosen = choose(model.logits(resid[:, -1]), batch.rows, step)
+        new.append(torch.where(done, stop[0] if len(stop) else chosen, chosen))
+        done = done | torch.isin(chosen, stop)
+        if bool(done.all()):
+            break
+        start = tokens.shape[1] if use_cache else 0
+        tokens = torch.cat([tokens, new[-1][:, None]], dim=1)
+        layout = _longer(layout)
+    return torch.stack(new, dim=1)
+
+
+def _longer(layout: TokenLayout) -> TokenLayout:
+    following = layout.positions[:, -1:] + 1
+    return TokenLayout(
+        positions=torch.cat([layout.positions, following], dim=1),
+        prompt_length=layout.prompt_length,
+        spans=layout.spans,
+    )
+
+
+def _generation(model: LensModel, prompt_id: str, ids: list[int]) -> Generation:
+    stops = [at for at, token in enumerate(ids) if token in model.stop_ids]
+    kept = ids[: stops[0]] if stops else ids
+    text = str(model.tokenizer.decode(kept, skip_special_tokens=True))
+    return Generation(prompt_id=prompt_id, ids=tuple(kept), text=text, finished=bool(stops))
