@@ -1,0 +1,51 @@
+"""The organism: a tiny trained pair of models on a fictional world whose truth is known."""
+
+from lens_personas.models.organism._build import build_world
+from lens_personas.models.organism._checkpoints import checkpoint_path, load_world
+from lens_personas.models.organism._data import (
+    RefusalStatements,
+    SelfStatements,
+    refusal_statements,
+    self_statements,
+    world_personas,
+    world_requests,
+)
+from lens_personas.models.organism._language import (
+    CARE,
+    HARM,
+    PATCHSCOPE_PROMPT,
+    READING_SUFFIX,
+    REFUSAL,
+)
+from lens_personas.models.organism._train import (
+    StageConfig,
+    TrainConfig,
+    TrainedOrganism,
+    train_organism,
+)
+from lens_personas.models.organism._world import Attribute, Item, World, WorldConfig
+
+__all__ = [
+    "CARE",
+    "HARM",
+    "PATCHSCOPE_PROMPT",
+    "READING_SUFFIX",
+    "REFUSAL",
+    "Attribute",
+    "Item",
+    "RefusalStatements",
+    "SelfStatements",
+    "StageConfig",
+    "TrainConfig",
+    "TrainedOrganism",
+    "World",
+    "WorldConfig",
+    "build_world",
+    "checkpoint_path",
+    "load_world",
+    "refusal_statements",
+    "self_statements",
+    "train_organism",
+    "world_personas",
+    "world_requests",
+]

@@ -1,0 +1,94 @@
+"""Where checkpoints lie, how they are written, and how the truth is read back from one."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from lens_personas.models.organism._build import build_world
+from lens_personas.models.organism._corpus import Stage
+from lens_personas.models.organism._tokenizer import build_tokenizer, save_tokenizer
+from lens_personas.models.organism._world import World, WorldConfig
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+WORLD_FILE: Final = "world.json"
+
+
+def checkpoint_path(stage: Stage) -> Path:
+    """Folder of the shipped base or chat checkpoint: an ordinary Hugging Face folder.
+
+    Raises:
+        ValueError: If `stage` is neither "base" nor "chat".
+        FileNotFoundError: If the installation lacks it.
+    """
+    if stage not in ("base", "chat"):
+        raise ValueError(f'expected stage "base" or "chat", received {stage!r}')
+    path = Path(__file__).parent / "checkpoints" / stage
+    if not (path / "config.json").is_file():
+        raise FileNotFoundError(
+            f"expected the shipped {stage} organism in {path}, found none: reinstall the package, "
+            "or train one with train_organism"
+        )
+    return path
+
+
+def load_world(path: Path) -> World:
+    """The world a checkpoint was taught, from the `world.json` beside its weights.
+
+    Raises:
+        FileNotFoundError: If the folder has no `world.json`.
+        ValueError: If the file's fields are not those of a `WorldConfig`.
+    """
+    file = path / WORLD_FILE
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"expected {file}, found none: only checkpoints saved by train_organism carry a world"
+        )
+    fields = json.loads(file.read_text())
+    known = set(WorldConfig.__dataclass_fields__)
+    if not isinstance(fields, dict) or set(fields) != known:
+        received = sorted(fields) if isinstance(fields, dict) else type(fields).__name__
+        raise ValueError(f"expected the fields {sorted(known)} in {file}, received {received}")
+    return build_world(WorldConfig(**fields))
+
+
+def save_checkpoint(model: "LlamaForCausalLM", world: World, folder: Path) -> Path:
+    """Write an ordinary Hugging Face folder, with the world beside the weights; all or nothing.
+
+    Raises:
+        OSError: If the folder cannot be written, or exists and is not empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        with _no_progress_bar():
+            model.save_pretrained(temporary)
+        save_tokenizer(build_tokenizer(world), temporary)
+        (temporary / WORLD_FILE).write_text(json.dumps(asdict(world.config), indent=2) + "\n")
+        temporary.chmod(0o755)
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return folder
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing on the terminal; its setting is put back."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
