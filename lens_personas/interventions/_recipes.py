@@ -1,0 +1,53 @@
+"""Plans that recur: ablation everywhere, and doses in units of the residual stream."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_personas.hooks import Site
+from lens_personas.interventions._intervention import Intervention
+from lens_personas.interventions._plan import Plan
+from lens_personas.models import ModelCard
+
+
+def ablate_everywhere(direction: Float[Tensor, " d_model"], card: ModelCard) -> Plan:
+    """Plan that keeps the residual stream free of ``direction`` at every layer and position.
+
+    As in Arditi et al. (https://arxiv.org/abs/2406.11717): each block's ``resid_pre``,
+    ``attn_out`` and ``mlp_out``. Where those outputs are not what is added (norms after
+    attention or MLP), the residual sites instead, with the last ``resid_post``.
+
+    Raises:
+        ValueError: If ``direction`` is not a finite vector of the model's width.
+    """
+    every, last = tuple(range(card.n_layers)), (card.n_layers - 1,)
+    places = [(Site.RESID_PRE, every)]
+    if card.residual_identity_holds:
+        places += [(Site.ATTN_OUT, every), (Site.MLP_OUT, every)]
+    else:
+        places += [(Site.RESID_MID, every)] if card.edits_resid_mid else []
+        places += [(Site.RESID_POST, last)]
+    return tuple(
+        Intervention(op="ablate", vector=direction, site=site, layers=layers)
+        for site, layers in places
+    )
+
+
+def relative_dose(vector: Float[Tensor, " d_model"], resid_norm: float, share: float) -> float:
+    """Dose at which ``vector`` has ``share`` times the length ``resid_norm``.
+
+    ``resid_norm`` is the mean norm of the residual stream at the place that is edited;
+    norms differ by hundreds between layers, so equal doses mean unequal pushes.
+
+    Raises:
+        ValueError: If the vector or the norm is not finite and positive, or the share not finite.
+    """
+    length = float(vector.double().norm())
+    if not (math.isfinite(length) and length > 0):
+        raise ValueError(f"expected a vector of finite, positive norm, got norm {length}")
+    if not (math.isfinite(resid_norm) and resid_norm > 0):
+        raise ValueError(f"expected a finite, positive residual norm, got {resid_norm}")
+    if not math.isfinite(share):
+        raise ValueError(f"expected a finite share, got {share}")
+    return share * resid_norm / length
