@@ -6,6 +6,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing from threads, and lose much where tests run in several processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import importlib.util
 import re
 import shutil
 from collections.abc import Iterator
@@ -74,7 +75,6 @@ def base_model(backend: Any) -> Any:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama checkpoint (3 layers, grouped heads, rotary) with a chat template."""
-    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("tiny-rotary")
@@ -92,17 +92,12 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_random(LlamaForCausalLM, config, tokenizer, folder)
 
 
 @pytest.fixture(scope="session")
 def tiny_gpt2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random GPT-2 checkpoint (3 layers, absolute positions) without a chat template."""
-    import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     folder = tmp_path_factory.mktemp("tiny-absolute")
@@ -118,9 +113,16 @@ def tiny_gpt2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    return save_random(GPT2LMHeadModel, config, tokenizer, folder)
+
+
+def save_random(model_class: Any, config: Any, tokenizer: Any, folder: Path) -> Path:
+    """Save a model of random weights, the same ones every time, with its tokenizer."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        GPT2LMHeadModel(config).save_pretrained(folder)
+        model_class(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -180,3 +182,21 @@ def page(chromium: str) -> Iterator[Any]:
         yield context.new_page()
         context.close()
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def make_study() -> Any:
+    """Builds a whole result from planted scores; see ``analyses/synthetic.py``."""
+    source = ROOT / "tests" / "analyses" / "synthetic.py"
+    spec = importlib.util.spec_from_file_location("planted_study", source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.study
+
+
+@pytest.fixture(scope="session")
+def study(make_study: Any) -> Any:
+    """The planted result with everything in it."""
+    return make_study()

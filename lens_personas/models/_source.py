@@ -1,8 +1,6 @@
 """Where a model comes from: names, folders, tokenizers, transformers models, devices."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,8 +8,8 @@ from typing import Any, Literal, get_args
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import logging as hf_logging
 
+from lens_personas.models._quiet import no_progress_bar
 from lens_personas.models._types import Backend
 
 DType = Literal["float32", "float64", "bfloat16", "float16"]
@@ -129,7 +127,7 @@ def read_weights(source: Source) -> Any:
     Raises:
         ModelLoadError: If the weights are missing, broken, or of an unknown architecture.
     """
-    with _no_progress_bar():
+    with no_progress_bar():
         try:
             # Eager attention: the bridge reads patterns, and both backends agree to rounding.
             model: Any = AutoModelForCausalLM.from_pretrained(
@@ -160,17 +158,6 @@ def ties_embeddings(hf_model: Any) -> bool:
         return False
     embedding = hf_model.get_input_embeddings()
     return bool(unembedding.weight.data_ptr() == embedding.weight.data_ptr())
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    enabled = hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            hf_logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

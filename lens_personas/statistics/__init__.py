@@ -16,6 +16,7 @@ from lens_personas.statistics._intervals import (
     Interval,
     cluster_bootstrap,
     paired_bootstrap,
+    prediction_interval,
     unpaired_bootstrap,
     wilson,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "minimal_detectable_net",
     "paired_bootstrap",
     "paired_mediation",
+    "prediction_interval",
     "sign_flip",
     "unpaired_bootstrap",
     "wilcoxon",

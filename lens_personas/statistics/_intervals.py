@@ -109,6 +109,27 @@ def unpaired_bootstrap(
     )
 
 
+def prediction_interval(values: Float[np.ndarray, " item"], *, level: float = 0.95) -> Interval:
+    """Where one more draw of the same, normally distributed kind would fall; estimate: the mean.
+
+    Wider than the interval of the mean, which shrinks to a point as draws are added
+    (https://en.wikipedia.org/wiki/Prediction_interval#Unknown_mean,_unknown_variance). Without a
+    second value or without variance only the estimate is given, the bounds are NaN.
+
+    Raises:
+        ValueError: If a value is not finite, or ``level`` not in (0, 1).
+    """
+    require_finite("values", values)
+    require_fraction("level", level)
+    n = len(values)
+    estimate = float(values.mean()) if n else float("nan")
+    if n < 2 or np.ptp(values) == 0.0:
+        return undefined(level, estimate)
+    spread = float(values.std(ddof=1)) * np.sqrt(1.0 + 1.0 / n)
+    reach = float(stats.t.ppf(0.5 + level / 2.0, n - 1) * spread)
+    return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach, level=level)
+
+
 def cluster_bootstrap(
     values: Float[np.ndarray, " row"],
     clusters: Shaped[np.ndarray, " label"],

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from lens_personas.statistics import (
     Interval,
     cluster_bootstrap,
     paired_bootstrap,
+    prediction_interval,
     unpaired_bootstrap,
     wilson,
 )
@@ -166,3 +168,25 @@ def test_missing_values_and_unequal_lengths_are_refused(rng):
         paired_bootstrap(np.array([1.0, math.nan, 0.0]), rng=rng)
     with pytest.raises(ValueError, match=r"lengths {'values': 3, 'clusters': 1}"):
         cluster_bootstrap(np.ones(3), np.ones(1), rng=rng)
+
+
+def test_a_prediction_interval_holds_one_more_draw_at_its_level() -> None:
+    rng = np.random.default_rng(5)
+    for n in (3, 6, 12):
+        draws = rng.normal(2.0, 3.0, (2000, n + 1))
+        found = [prediction_interval(row[:n]) for row in draws]
+        inside = sum(not i.excludes(row[n]) for i, row in zip(found, draws, strict=True))
+        assert binom.ppf(0.0005, 2000, 0.95) <= inside <= binom.ppf(0.9995, 2000, 0.95)
+
+
+def test_a_prediction_interval_of_many_draws_is_that_of_the_normal_law() -> None:
+    values = np.random.default_rng(6).normal(size=200_000)
+    found = prediction_interval(values)
+    assert (found.low, found.high) == pytest.approx((-1.96, 1.96), abs=0.02)
+
+
+def test_a_prediction_interval_without_variance_has_no_bounds() -> None:
+    for values in (np.array([]), np.array([1.5]), np.array([1.5, 1.5])):
+        found = prediction_interval(values)
+        assert np.isnan([found.low, found.high]).all()
+        assert not found.excludes(99.0)

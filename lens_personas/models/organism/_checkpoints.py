@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from lens_personas.models._quiet import no_progress_bar
 from lens_personas.models.organism._build import build_world
 from lens_personas.models.organism._corpus import Stage
 from lens_personas.models.organism._tokenizer import build_tokenizer, save_tokenizer
@@ -68,7 +67,7 @@ def save_checkpoint(model: "LlamaForCausalLM", world: World, folder: Path) -> Pa
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        with _no_progress_bar():
+        with no_progress_bar():
             model.save_pretrained(temporary)
         save_tokenizer(build_tokenizer(world), temporary)
         (temporary / WORLD_FILE).write_text(json.dumps(asdict(world.config), indent=2) + "\n")
@@ -78,17 +77,3 @@ def save_checkpoint(model: "LlamaForCausalLM", world: World, folder: Path) -> Pa
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return folder
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing on the terminal; its setting is put back."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
