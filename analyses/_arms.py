@@ -1,0 +1,184 @@
+"""What every arm of the study scores: prompts and edits put to the model, row by row."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyses.scores import SCORE_COLUMNS, Kind, Treatment
+from lens_personas.hooks import Edit, Site
+from lens_personas.interventions import (
+    RowPlan,
+    ablate_everywhere,
+    compile_row_plan,
+    per_row_additions,
+)
+from lens_personas.models import LensModel, Prompt, generate
+from lens_personas.personas import Request
+from lens_personas.readouts import RefusalTokens, StringJudge, score_refusal
+
+Action = Treatment | Literal["baseline"]
+"""What is done to a request; ``baseline`` for nothing."""
+
+Say = Callable[[Request, str], Prompt]
+"""Prompt of a request under the persona of that name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmName:
+    """Who an arm stands for."""
+
+    persona: str
+    """Name of the persona, null or refusal vector."""
+    group: str
+    """Side it is expected to take."""
+    kind: Kind
+    """What it stands for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """The model with all that is needed to put an arm to it."""
+
+    model: LensModel
+    """The model."""
+    tokens: RefusalTokens | None
+    """Opening tokens that count as refusal; None where the vocabulary has none: scores are NaN."""
+    judge: StringJudge
+    """What labels a written answer."""
+    plain: Mapping[str, Prompt]
+    """Prompt of each request alone, by ``prompt_id``."""
+    vectors: Mapping[str, Float[Tensor, "layer d_model"]]
+    """Vector of each arm, a row a layer of ``layers``."""
+    resid_norms: Float[Tensor, " layer"]
+    """Mean residual norm at each of ``layers``: what a dose is measured in."""
+    layers: tuple[int, ...]
+    """Blocks whose output is edited."""
+    dose: float
+    """Length of what is added, in residual norms."""
+    dealt: Mapping[str, Mapping[str, str]]
+    """Whose text and vector an arm's row really gets, by request; empty for its own."""
+    max_new_tokens: int
+    """Length of an answer that is judged."""
+    token_budget: int
+    """Tokens in a batch."""
+
+    def owner(self, prompt_id: str, name: str) -> str:
+        """Persona whose text and vector serve for ``name`` on this request."""
+        return self.dealt.get(prompt_id, {}).get(name, name)
+
+    def vector(self, prompt_id: str, name: str, layer: int) -> Float[Tensor, " d_model"]:
+        """Vector that serves for ``name`` on this request."""
+        return self.vectors[self.owner(prompt_id, name)][self.layers.index(layer)]
+
+
+def deal(
+    names: Sequence[str], prompt_ids: Sequence[str], rng: np.random.Generator
+) -> dict[str, dict[str, str]]:
+    """For each request one permutation of the personas: any two are then exchangeable."""
+    ordered = sorted(names)
+    return {
+        prompt_id: dict(zip(ordered, rng.permutation(ordered).tolist(), strict=True))
+        for prompt_id in prompt_ids
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One arm at one layer on some requests."""
+
+    name: ArmName
+    """Who it stands for."""
+    treatment: Action
+    """What is done; ``baseline`` for nothing."""
+    layer: int
+    """Block whose output is edited, -1 for none."""
+    split: str
+    """Part of the requests."""
+    requests: tuple[Request, ...]
+    """The requests."""
+
+
+def score_cells(bench: Bench, cells: Sequence[Cell], say: Say, *, answers: bool) -> pd.DataFrame:
+    """Refusal scores of cells that share treatment and layer, in one batched call.
+
+    With ``answers`` each row is also answered greedily, with the edits in force, and judged.
+
+    Raises:
+        ValueError: If the cells differ in treatment or layer.
+    """
+    if len({(cell.treatment, cell.layer) for cell in cells}) != 1:
+        raise ValueError("expected cells of one treatment and one layer, got several")
+    rows = [(cell, request) for cell in cells for request in cell.requests]
+    prompts = [_prompt(bench, cell, request, say) for cell, request in rows]
+    edits = _edits(bench, rows)
+    scores = [float("nan")] * len(rows)
+    if bench.tokens is not None:
+        scores = score_refusal(
+            bench.model, prompts, bench.tokens, edits=edits, token_budget=bench.token_budget
+        ).tolist()
+    labels: list[str | None] = [None] * len(rows)
+    if answers:
+        written = generate(
+            bench.model,
+            prompts,
+            max_new_tokens=bench.max_new_tokens,
+            edits=edits,
+            token_budget=bench.token_budget,
+        )
+        labels = [bench.judge(answer.text) for answer in written]
+    return _frame(rows, scores, labels)
+
+
+def _prompt(bench: Bench, cell: Cell, request: Request, say: Say) -> Prompt:
+    if cell.treatment == "prompt":
+        return say(request, bench.owner(request.prompt_id, cell.name.persona))
+    return bench.plain[request.prompt_id]
+
+
+def _edits(bench: Bench, rows: Sequence[tuple[Cell, Request]]) -> tuple[Edit, ...]:
+    treatment, layer = rows[0][0].treatment, rows[0][0].layer
+    if treatment in ("baseline", "prompt"):
+        return ()
+    vectors = [bench.vector(r.prompt_id, cell.name.persona, layer) for cell, r in rows]
+    if treatment == "ablate":
+        plans = tuple(ablate_everywhere(vector, bench.model.card) for vector in vectors)
+        return compile_row_plan(RowPlan(plans=plans), card=bench.model.card)
+    sign = 1.0 if treatment == "plus" else -1.0
+    length = sign * bench.dose * float(bench.resid_norms[bench.layers.index(layer)])
+    units = torch.stack([vector / vector.norm() for vector in vectors])
+    return (
+        per_row_additions(
+            units,
+            torch.full((len(rows),), length),
+            site=Site.RESID_POST,
+            layer=layer,
+            card=bench.model.card,
+        ),
+    )
+
+
+def _frame(
+    rows: Sequence[tuple[Cell, Request]], scores: Sequence[float], labels: Sequence[str | None]
+) -> pd.DataFrame:
+    records = [
+        (
+            cell.name.persona,
+            cell.name.group,
+            cell.name.kind,
+            cell.treatment,
+            cell.layer,
+            cell.split,
+            request.prompt_id,
+            bool(request.harmful),
+            score,
+            label,
+        )
+        for (cell, request), score, label in zip(rows, scores, labels, strict=True)
+    ]
+    return pd.DataFrame(records, columns=list(SCORE_COLUMNS))

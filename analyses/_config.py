@@ -1,0 +1,145 @@
+"""What a study is asked to do: defaults, a YAML file, ``--set`` and flags, checked as one."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"max_personas": 11, "max_requests": 72},
+    "standard": {},
+}
+"""What a preset changes; the demo runs the small one."""
+
+
+class ConfigError(ValueError):
+    """A setting is unknown or has a value that cannot be used; the text is one line."""
+
+
+class WhosAskingConfig(BaseModel):
+    """Settings of the study "Who's asking?"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "organism:chat"
+    """``organism:chat``, ``organism:base``, a checkpoint folder or a hub id."""
+    revision: str | None = None
+    """Hub revision."""
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
+    """Parameter dtype."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``mps``."""
+    backend: Literal["auto", "hooked_transformer", "bridge"] = "auto"
+    """TransformerLens class."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of every draw: splits, random directions, bootstrap, permutations."""
+    requests: str | None = None
+    """JSONL or CSV file of requests; None for the model's own or the shipped ones."""
+    personas: str | None = None
+    """JSONL or YAML file of personas; None for the model's own or the shipped ones."""
+    persona_turn: Literal["auto", "system", "user"] = "auto"
+    """Turn that carries the persona; ``auto``: the system turn where the template has one."""
+    n_statements: Annotated[int, Field(ge=1)] | None = None
+    """Statements put before a request, the first ones; None for all."""
+    control: str | None = None
+    """Name of the control persona; None for the one of group ``control``."""
+    vector_method: Literal["statements", "questions"] = "statements"
+    """Persona vectors from statements and their denials, or from yes/no questions (CAA)."""
+    read_at: Literal["prompt", "statement", "statement_mean"] = "prompt"
+    """Where a persona's vector is read: the last prompt token after a neutral greeting, the
+    statement's last token, or the mean over the statement."""
+    layers: Literal["all"] | Annotated[tuple[int, ...], Field(min_length=1)] = "all"
+    """Layers that are steered, from 0."""
+    dose: Annotated[float, Field(gt=0)] = 0.75
+    """Length of what is added, in units of the layer's mean residual norm."""
+    n_nulls: Annotated[int, Field(ge=1)] = 5
+    """Neutral texts, and as many random directions, that a claim has to go beyond."""
+    max_personas: Annotated[int, Field(ge=3)] | None = None
+    """Personas at most, groups kept in balance, the control always among them; None for all."""
+    max_requests: Annotated[int, Field(ge=4)] | None = None
+    """Requests at most of each kind (harmful, harmless); None for all."""
+    fractions: tuple[float, float, float] = (0.3, 0.25, 0.45)
+    """Shares of the requests for fitting vectors, choosing layers, and testing."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 16
+    """Length of an answer that is judged."""
+    shuffle_labels: bool = False
+    """Deal the personas' names anew for each request: the study must then find nothing."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Family-wise level of a claim."""
+    token_budget: Annotated[int, Field(ge=1)] = 2048
+    """Tokens in a batch, padding included."""
+
+
+def build_config(
+    *,
+    file: str | None = None,
+    assignments: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    preset: str = "standard",
+) -> WhosAskingConfig:
+    """Settings from the preset, then the file, then ``a=b`` assignments, then flags.
+
+    Raises:
+        ConfigError: If a key or preset is unknown, a value does not fit, or the file is not
+            readable.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"unknown preset {preset!r}; there is {', '.join(PRESETS)}")
+    merged: dict[str, Any] = dict(PRESETS[preset])
+    if file is not None:
+        merged |= _read(file)
+    for assignment in assignments:
+        _assign(merged, assignment)
+    merged |= {key: value for key, value in (flags or {}).items() if value is not None}
+    try:
+        return WhosAskingConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from error
+
+
+def _read(file: str) -> dict[str, Any]:
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"expected a settings file, found none at {file!r}")
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"expected a YAML file at {file!r}: {reason}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"expected a YAML mapping in {file!r}, got {type(found).__name__}")
+    return {str(key): value for key, value in found.items()}
+
+
+def _assign(merged: dict[str, Any], assignment: str) -> None:
+    """Put ``a.b=c`` into the mapping; the value is read as YAML, so ``[1, 2]`` is a list."""
+    key, equals, value = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"expected --set key=value, got {assignment!r}")
+    *parents, last = key.strip().split(".")
+    at = merged
+    for parent in parents:
+        inner = at.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"expected a group of settings at {parent!r}, it is a value")
+        at = inner
+    try:
+        at[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"expected a YAML value in --set {assignment!r}") from error
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"][:1])
+    if first["type"] == "extra_forbidden":
+        known = list(WhosAskingConfig.model_fields)
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        return f"unknown setting {key!r}; {hint}"
+    return f"setting {key!r}: {first['msg']}, got {first['input']!r}"

@@ -1,0 +1,85 @@
+"""One study's settings, data and model, with the small things that every step asks for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyses._config import ConfigError, WhosAskingConfig
+from analyses._data import StudyData
+from lens_personas.models import LensModel, Prompt, render
+from lens_personas.personas import PersonaTurn, Request, conversation, persona_text
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the steps done, and all steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """What a study works with."""
+
+    config: WhosAskingConfig
+    """What was asked."""
+    data: StudyData
+    """Personas and requests."""
+    model: LensModel
+    """The model."""
+    tell: Progress
+    """Hears of every step."""
+
+    def __post_init__(self) -> None:
+        """Refuse layers that the model lacks, before any work is done.
+
+        Raises:
+            ConfigError: If the model lacks one that was asked for.
+        """
+        n_layers = self.model.card.n_layers
+        beyond = [at for at in self.layers if not 0 <= at < n_layers]
+        if beyond:
+            raise ConfigError(
+                f"unknown layers {beyond}; {self.model.card.model_id} has layers 0 to "
+                f"{n_layers - 1}"
+            )
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A stream of its own for each purpose, so that one more draw shifts no other."""
+        return np.random.default_rng([self.config.seed, *purpose.encode()])
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Layers that are steered."""
+        n_layers = self.model.card.n_layers
+        asked = self.config.layers
+        return tuple(range(n_layers)) if asked == "all" else tuple(sorted(set(asked)))
+
+    @property
+    def turn(self) -> PersonaTurn:
+        """Turn that carries the persona."""
+        if self.config.persona_turn == "auto":
+            return "system" if self.model.card.has_system_role else "user"
+        return self.config.persona_turn
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """All requests, split by split."""
+        split = self.data.split
+        return (*split.vector, *split.layer, *split.test)
+
+    def part(self, split: str, *, harmful: bool) -> tuple[Request, ...]:
+        """The harmful or harmless requests of one split."""
+        found: tuple[Request, ...] = getattr(self.data.split, split)
+        return tuple(request for request in found if request.harmful is harmful)
+
+    def say(self, request: Request, persona: str | None) -> Prompt:
+        """Prompt of a request alone, or under a persona or neutral text.
+
+        Raises:
+            KeyError: If there is no such persona.
+        """
+        text = None
+        if persona is not None:
+            found = self.data.texts[persona]
+            asked = self.config.n_statements or len(found.statements)
+            text = persona_text(found, min(asked, len(found.statements)))
+        turns = conversation(request.text, persona_text=text, turn=self.turn)
+        return render(self.model, turns, prompt_id=request.prompt_id)
