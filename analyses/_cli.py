@@ -1,0 +1,260 @@
+"""The command line: thin commands over the studies; heavy imports wait until one runs."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="lens-personas",
+    help="Who does the model think it is talking to, and what does that do to its refusals?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+organism_app = typer.Typer(help="The embedded model whose truth is known.", no_args_is_help=True)
+vectors_app = typer.Typer(help="Fit, show and compare vectors.", no_args_is_help=True)
+app.add_typer(organism_app, name="organism")
+app.add_typer(vectors_app, name="vectors")
+
+STUDIES = {"whos-asking": "Do personas move refusal, as a prompt and as a vector, and why?"}
+"""Studies by name."""
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="organism:chat, organism:base, a checkpoint folder, or a hub id."),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for the run; report.html is in it.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of every draw.")]
+Json = Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")]
+Config = Annotated[str | None, typer.Option(help="YAML file of settings.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, key=value; may be repeated.")
+]
+
+
+@app.command()
+def demo(out: Out = None, seed: Seed = None, as_json: Json = False) -> None:
+    """Run the study "Who's asking?" at its small setting on the embedded model."""
+    flags = {"model": "organism:chat", "seed": seed}
+    with _user_errors():
+        _study(flags, preset="small", file=None, assignments=(), out=out, as_json=as_json)
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="Name of the study; see `lens-personas studies`.")],
+    model: Model = None,
+    out: Out = None,
+    seed: Seed = None,
+    requests: Annotated[
+        str | None, typer.Option(help="JSONL or CSV rows: prompt_id, text, harmful, ...")
+    ] = None,
+    personas: Annotated[
+        str | None, typer.Option(help="JSONL or YAML rows: name, group, statements, ...")
+    ] = None,
+    persona_turn: Annotated[
+        str | None, typer.Option(help="Turn of the persona: system, user or auto.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="small or standard.")] = "standard",
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
+    config: Config = None,
+    assign: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run a study and print its table; with --out also keep everything it rests on."""
+    flags = {
+        "model": model,
+        "seed": seed,
+        "requests": requests,
+        "personas": personas,
+        "persona_turn": persona_turn,
+        "device": device,
+        "dtype": dtype,
+    }
+    with _user_errors():
+        _known_study(name)
+        _study(
+            flags, preset=preset, file=config, assignments=assign or (), out=out, as_json=as_json
+        )
+
+
+@app.command()
+def studies() -> None:
+    """List the studies."""
+    for name, question in STUDIES.items():
+        typer.echo(f"{name}  {question}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    full_text: Annotated[
+        bool, typer.Option("--full-text", help="Show requests and answers, not their lengths.")
+    ] = False,
+) -> None:
+    """Write a run's report.html anew from its results."""
+    with _user_errors():
+        from analyses._report import write_report
+        from analyses._runs import read_run
+        from analyses._store import load_result
+
+        about = read_run(folder)
+        path = folder / "report.html"
+        shown = full_text or bool(about.get("report_full_text", False))
+        write_report(load_result(folder), path, full_text=shown)
+        typer.echo(str(path))
+
+
+@organism_app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for base/ and chat/.")],
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of the documents.")] = 0,
+    world_seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
+    persona_gate: Annotated[
+        bool, typer.Option(help="Whether refusal depends on who asks; without, a control.")
+    ] = True,
+    assign: Set = None,
+) -> None:
+    """Train a base and a chat organism from scratch, about ten minutes on one core."""
+    with _user_errors():
+        from analyses._organism_train import train_command
+
+        trained = train_command(
+            out,
+            seed=seed,
+            world_seed=world_seed,
+            persona_gate=persona_gate,
+            assignments=assign or (),
+        )
+        typer.echo(f"{trained.base}\n{trained.chat}")
+
+
+@organism_app.command()
+def card(
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder with base/ and chat/; default: the shipped pair.")
+    ] = None,
+    remeasure: Annotated[
+        bool, typer.Option("--remeasure", help="Measure anew rather than read the shipped card.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what was measured in the organism, and what failed."""
+    with _user_errors():
+        from rich.console import Console
+
+        from analyses._organism_show import card_table, card_to_json, organism_card_command
+        from analyses._session import progress_bar
+
+        _threads("organism:chat")
+        with progress_bar() as tell:
+            found = organism_card_command(folder, remeasure, progress=tell)
+        if as_json:
+            typer.echo(card_to_json(found))
+        else:
+            Console().print(card_table(found))
+
+
+@vectors_app.command()
+def extract(
+    out: Annotated[Path, typer.Option(help="Folder for the .safetensors files.")],
+    model: Model = None,
+    seed: Seed = None,
+    requests: Annotated[str | None, typer.Option(help="JSONL or CSV of requests.")] = None,
+    personas: Annotated[str | None, typer.Option(help="JSONL or YAML of personas.")] = None,
+    config: Config = None,
+    assign: Set = None,
+) -> None:
+    """Fit every persona's vector and refusal both ways, and save them with their provenance."""
+    with _user_errors():
+        from analyses._config import build_config
+        from analyses._vector_files import extract_vectors
+
+        flags = {"model": model, "seed": seed, "requests": requests, "personas": personas}
+        settings = build_config(file=config, assignments=assign or (), flags=flags)
+        _threads(settings.model)
+        for path in extract_vectors(settings, out):
+            typer.echo(str(path))
+
+
+@vectors_app.command()
+def show(file: Annotated[Path, typer.Argument(help="A vector file.")]) -> None:
+    """Show where a vector points, what it was fitted on, and its length by layer."""
+    with _user_errors():
+        from rich.console import Console
+
+        from analyses._vector_files import vector_view
+
+        Console().print(vector_view(file))
+
+
+@vectors_app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A vector file.")],
+    second: Annotated[Path, typer.Argument(help="A vector file.")],
+) -> None:
+    """Show the cosine of two vectors by layer."""
+    with _user_errors():
+        from rich.console import Console
+
+        from analyses._vector_files import comparison_view
+
+        Console().print(comparison_view(first, second))
+
+
+def _study(
+    flags: dict[str, Any],
+    *,
+    preset: str,
+    file: str | None,
+    assignments: Any,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from analyses._session import run_and_show
+
+    run_and_show(flags, preset=preset, file=file, assignments=assignments, out=out, as_json=as_json)
+
+
+def _known_study(name: str) -> None:
+    import difflib
+
+    if name not in STUDIES:
+        near = difflib.get_close_matches(name, STUDIES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(STUDIES)}"
+        raise ValueError(f"unknown study {name!r}; {hint}")
+
+
+def _threads(model: str) -> None:
+    from analyses._session import fit_threads
+
+    fit_threads(model)
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """Turn what a user can mend into one line and exit code 2."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """Entry point of ``lens-personas``."""
+    # Its retries would bury the one line that says what is wrong.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    app()
+
+
+if __name__ == "__main__":
+    main()
