@@ -1,8 +1,9 @@
 """Whom a study is about and what is asked: the user's files, the organism's world, or ours."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from analyses._config import ConfigError, WhosAskingConfig
@@ -73,10 +74,11 @@ def study_data(config: WhosAskingConfig) -> StudyData:
     control = _control(personas, config.control)
     requests = _requests(config, world)
     refusal, fulfilment = _refusal(world)
+    chosen = _some_personas(personas, control, config.max_personas)
     return StudyData(
-        personas=_some_personas(personas, control, config.max_personas),
+        personas=chosen,
         control=control,
-        nulls=_nulls(control, world, config),
+        nulls=_nulls(chosen, control, world, config),
         greeting="Hello." if world is None else "hello",
         split=_split(requests, config),
         refusal=refusal,
@@ -157,25 +159,43 @@ def _spread(group: Sequence[Persona], n: int) -> list[Persona]:
     return [group[at * len(group) // n] for at in range(n)]
 
 
-def _nulls(control: Persona, world: World | None, config: WhosAskingConfig) -> tuple[Persona, ...]:
+def _nulls(
+    personas: Sequence[Persona], control: Persona, world: World | None, config: WhosAskingConfig
+) -> tuple[Persona, ...]:
     """Neutral texts of as many sentences as the control's: the world's own, or ours."""
     rng = random.Random(f"nulls-{config.seed}")
     if world is not None:
-        neutral = [
-            p for p in world_personas(world) if p.group == "other" and p.name != control.name
-        ]
-        chosen = rng.sample(neutral, min(config.n_nulls, len(neutral)))
-        return tuple(replace(p, name=f"neutral text {at + 1}") for at, p in enumerate(chosen))
-    filler = shipped_filler().statements
-    n = min(config.n_statements or len(control.statements), len(filler) // 2)
-    return tuple(
-        Persona(
-            name=f"neutral text {at + 1}",
-            group="other",
-            statements=tuple(rng.sample(filler, n)),
+        found = _neutral_texts(world, {persona.name for persona in (*personas, control)}, rng)
+    else:
+        filler = shipped_filler().statements
+        n = min(config.n_statements or len(control.statements), len(filler) // 2)
+        found = (
+            Persona(name="filler", group="other", statements=tuple(rng.sample(filler, n)))
+            for _ in range(config.n_nulls)
         )
-        for at in range(config.n_nulls)
+    return tuple(
+        replace(text, name=f"neutral text {at + 1}")
+        for at, text in enumerate(islice(found, config.n_nulls))
     )
+
+
+def _neutral_texts(world: World, studied: Collection[str], rng: random.Random) -> Iterator[Persona]:
+    """The world's neutral attributes that are not studied, then mixtures of neutral ones.
+
+    A persona that is studied must not be its own null.
+    """
+    neutral = [p for p in world_personas(world) if p.group == "other"]
+    unstudied = [persona for persona in neutral if persona.name not in studied]
+    yield from rng.sample(unstudied, len(unstudied))
+    while neutral:
+        first, *_ = drawn = [rng.choice(neutral) for _ in neutral[0].statements]
+        yield replace(
+            first,
+            statements=tuple(p.statements[at] for at, p in enumerate(drawn)),
+            negations=tuple(p.negations[at] for at, p in enumerate(drawn)),
+            questions=tuple(p.questions[at] for at, p in enumerate(drawn[: len(first.questions)])),
+            opposite=None,
+        )
 
 
 def _requests(config: WhosAskingConfig, world: World | None) -> tuple[Request, ...]:

@@ -34,7 +34,8 @@ def check_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"expected a folder for the run, got the file {str(folder)!r}")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").is_file():
+    begun = (folder / "run.json").is_file() or (folder / "config.yaml").is_file()
+    if folder.is_dir() and any(folder.iterdir()) and not begun:
         raise RunFolderError(
             f"expected a new or empty folder or an earlier run, got {str(folder)!r} with other "
             "files in it; choose another --out"
@@ -57,6 +58,8 @@ def write_run(run: StudyRun, folder: Path, *, seconds: float, full_text: bool) -
         OSError: If the disk refuses.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # Written last, taken away first: a folder with it is whole, of one run.
+    (folder / "run.json").unlink(missing_ok=True)
     (folder / "results").mkdir(exist_ok=True)
     (folder / "vectors").mkdir(exist_ok=True)
     write_text(folder / "config.yaml", yaml.safe_dump(run.result.settings, sort_keys=False))

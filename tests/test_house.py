@@ -212,7 +212,7 @@ def shipped_files() -> set[str]:
         relative(path)
         for package in ("lens_personas", "analyses")
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", ".ruff_cache"} & set(path.parts)
     }
 
 

@@ -57,8 +57,18 @@ def test_the_organism_is_asked_about_its_own_world() -> None:
     assert data.control in data.personas
     assert data.fictional
     assert data.answer_format == "words"
-    neutral = {p.statements for p in world_personas(world) if p.group == "other"}
-    assert {null.statements for null in data.nulls} <= neutral
+    neutral = [p for p in world_personas(world) if p.group == "other"]
+    for at in range(len(data.control.statements)):
+        assert {n.statements[at] for n in data.nulls} <= {p.statements[at] for p in neutral}
+        assert {n.negations[at] for n in data.nulls} <= {p.negations[at] for p in neutral}
+
+
+def test_no_studied_persona_is_its_own_null() -> None:
+    for limit in (None, 11):
+        data = study_data(WhosAskingConfig(model="organism:chat", max_personas=limit))
+        studied = {persona.statements for persona in data.personas}
+        assert len(data.nulls) == WhosAskingConfig().n_nulls
+        assert not studied & {null.statements for null in data.nulls}
 
 
 def test_another_model_gets_the_shipped_sets_and_is_not_fictional() -> None:

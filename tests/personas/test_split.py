@@ -1,6 +1,7 @@
 """The nested split: disjoint, stratified, pure in groups, fixed by its seed."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -68,14 +69,25 @@ def test_what_belongs_together_stays_together(requests: list[Request], seed: int
     parts = _parts(split_requests(requests, seed=seed))
     part_of = {r.prompt_id: i for i, part in enumerate(parts) for r in part}
     assert len(part_of) == sum(map(len, parts)) == len(requests)
+    targets = {r.prompt_id: (r.target or r.prompt_id).strip().casefold() for r in requests}
+    shared = Counter(targets.values())
     for one in requests:
         for other in requests:
-            same_target = (one.target or one.prompt_id).strip().casefold() == (
-                other.target or other.prompt_id
-            ).strip().casefold()
+            target = targets[one.prompt_id]
+            # What most share is an opening, not an answer.
+            is_answer = shared[target] <= len(requests) / 2
+            same_target = is_answer and target == targets[other.prompt_id]
             same_pair = one.pair_id is not None and one.pair_id in (other.prompt_id, other.pair_id)
             if same_target or same_pair:
                 assert part_of[one.prompt_id] == part_of[other.prompt_id]
+
+
+def test_an_opening_that_most_requests_share_does_not_tie_them_together() -> None:
+    requests = [
+        Request(prompt_id=f"{i}", text=f"t{i}", harmful=i % 2 == 0, target="Sure, here is")
+        for i in range(16)
+    ]
+    assert [len(part) for part in _parts(split_requests(requests, seed=0))] == [8, 4, 4]
 
 
 def test_the_same_text_is_not_fitted_and_tested() -> None:
@@ -107,7 +119,7 @@ def test_every_request_has_its_fair_chance_of_every_part() -> None:
     "requests",
     [
         _lone(1, 1),
-        [Request(prompt_id=f"{i}", text=f"t{i}", harmful=True, target="same") for i in range(9)],
+        [Request(prompt_id=f"{i}", text="the same", harmful=True) for i in range(9)],
         [],
     ],
 )
