@@ -45,7 +45,8 @@ class WhosAskingConfig(BaseModel):
     n_statements: Annotated[int, Field(ge=1)] | None = None
     """Statements put before a request, the first ones; None for all."""
     control: str | None = None
-    """Name of the control persona; None for the one of group ``control``."""
+    """Name of the control persona; None for the one of group ``control``, or the coffee drinker
+    (in the organism's world its own control) where the set has none."""
     vector_method: Literal["statements", "questions"] = "statements"
     """Persona vectors from statements and their denials, or from yes/no questions (CAA)."""
     read_at: Literal["prompt", "statement", "statement_mean"] = "prompt"

@@ -71,7 +71,7 @@ def study_data(config: WhosAskingConfig) -> StudyData:
     world = _world(config.model)
     personas = _personas(config, world)
     _check_names(personas)
-    control = _control(personas, config.control)
+    control = _control(personas, config.control, world)
     requests = _requests(config, world)
     refusal, fulfilment = _refusal(world)
     chosen = _some_personas(personas, control, config.max_personas)
@@ -114,19 +114,31 @@ def _check_names(personas: Sequence[Persona]) -> None:
         )
 
 
-def _control(personas: Sequence[Persona], asked: str | None) -> Persona:
+def _control(personas: Sequence[Persona], asked: str | None, world: World | None) -> Persona:
     names = [persona.name for persona in personas]
     if asked is not None:
         if asked not in names:
             raise ConfigError(f"unknown control persona {asked!r}; there are {', '.join(names)}")
         return replace(personas[names.index(asked)], group="control")
     controls = [persona for persona in personas if persona.group == "control"]
-    if len(controls) != 1:
+    if len(controls) > 1:
         raise ConfigError(
             f"expected one persona of group 'control' to hold the others against, got "
             f"{[c.name for c in controls]}; mark one in the file or name it with --set control=NAME"
         )
-    return controls[0]
+    return controls[0] if controls else _own_control(names, world)
+
+
+def _own_control(names: Sequence[str], world: World | None) -> Persona:
+    """The control of the world, or the coffee drinker, for a set that has none."""
+    own = shipped_personas() if world is None else world_personas(world)
+    (control,) = (persona for persona in own if persona.group == "control")
+    if control.name in names:
+        raise ConfigError(
+            f"expected a persona of group 'control', or none named {control.name!r}, which is "
+            "added where there is none; mark one as the control, or name it with --set control=NAME"
+        )
+    return control
 
 
 def _some_personas(

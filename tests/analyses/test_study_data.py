@@ -143,9 +143,15 @@ def test_max_requests_caps_each_kind() -> None:
     assert {r.prompt_id for r in requests_of(other)} != {r.prompt_id for r in found}
 
 
-def test_no_control_is_an_error(files) -> None:
-    with pytest.raises(ConfigError, match=r"one persona of group 'control' .* got \[\]"):
-        files(PEOPLE[:2])
+def test_a_set_without_a_control_gets_the_coffee_drinker(files) -> None:
+    data = files(PEOPLE[:2])
+    assert data.control.name == "coffee"
+    assert [persona.name for persona in data.personas] == ["kind", "mean", "coffee"]
+
+
+def test_a_persona_that_bears_the_control_s_name_and_is_none_is_an_error(files) -> None:
+    with pytest.raises(ConfigError, match=r"none named 'coffee', which is added"):
+        files([*PEOPLE[:2], person("coffee", "other")])
 
 
 def test_two_controls_are_an_error_until_one_is_named(files) -> None:
