@@ -134,6 +134,7 @@ def _result(
         rng=work.rng("effects"),
         outcome=outcome,
         alpha=work.config.alpha,
+        claimable=status == "studied",
     )
     geometry = _geometry(work, scores, fitted)
     return WhosAsking(

@@ -122,6 +122,7 @@ def persona_effects(
     rng: np.random.Generator,
     outcome: Outcome = "refusal_score",
     alpha: float = 0.05,
+    claimable: bool = True,
 ) -> PersonaEffects:
     """Effect of each persona and treatment on harmful requests, layer chosen apart from the test.
 
@@ -131,6 +132,7 @@ def persona_effects(
         rng: Source of every draw.
         outcome: Refusal log-odds, or (where the model refuses nothing) the share answered.
         alpha: Family-wise level of a claim.
+        claimable: Whether anything may be claimed at all; not where the model refuses nothing.
 
     Raises:
         ValueError: If a column, the baseline or the control is missing, or an arm was not
@@ -139,7 +141,7 @@ def persona_effects(
     table = ScoreTable.of(scores, control=control)
     effects = [_effect(table, arm, outcome, rng) for arm in table.arms]
     return PersonaEffects(
-        effects=tuple(_corrected(effects, alpha)),
+        effects=tuple(_corrected(effects, alpha if claimable else 0.0)),
         outcome=outcome,
         alpha=alpha,
         layer_means=_layer_means(table, rng),

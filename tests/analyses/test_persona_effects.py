@@ -275,6 +275,14 @@ def test_answers_are_tested_by_mcnemar_against_the_control() -> None:
     assert np.isnan(kind.answered.harmless)
 
 
+def test_where_nothing_is_refused_nothing_is_claimed_however_small_p() -> None:
+    arms = prompts({"kind": -2.0, "plain": 0.0})
+    scores = planted(arms, np.random.default_rng(12), threshold=1.0, noise=0.05)
+    found = by_arm(analyse(scores, outcome="answered", claimable=False))
+    assert found["kind", "prompt"].p_corrected < 0.05
+    assert not any(effect.claim for effect in found.values())
+
+
 def test_answers_are_shown_beside_the_score_where_both_are_known() -> None:
     arms = prompts({"kind": -2.0})
     written = planted(arms, np.random.default_rng(13), threshold=1.0)
