@@ -222,7 +222,9 @@ def _baseline_scores(work: Workbench, bench: Bench, labels: Mapping[str, str]) -
 def _sweep(
     work: Workbench, bench: Bench, names: Sequence[ArmName], treatment: Treatment, layer: int
 ) -> pd.DataFrame:
-    parts = {split: work.part(split, harmful=True) for split in ("layer", "test")}
+    # What is not scored on the layer split cannot be chosen there.
+    splits = ("layer", "test") if layer in (-1, *work.choosable) else ("test",)
+    parts = {split: work.part(split, harmful=True) for split in splits}
     cells = _cells(names, treatment, layer, parts)
     return score_cells(bench, cells, work.say, answers=False)
 

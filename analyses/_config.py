@@ -54,6 +54,9 @@ class WhosAskingConfig(BaseModel):
     statement's last token, or the mean over the statement."""
     layers: Literal["all"] | Annotated[tuple[int, ...], Field(min_length=1)] = "all"
     """Layers that are steered, from 0."""
+    choose_below: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of the depth below which the layer to be tested is chosen. An edit in the layers after
+    it writes to the output more than it changes what is computed; they are swept and shown only."""
     dose: Annotated[float, Field(gt=0)] = 0.75
     """Length of what is added, in units of the layer's mean residual norm."""
     n_nulls: Annotated[int, Field(ge=1)] = 5

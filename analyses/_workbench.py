@@ -53,6 +53,12 @@ class Workbench:
         return tuple(range(n_layers)) if asked == "all" else tuple(sorted(set(asked)))
 
     @property
+    def choosable(self) -> tuple[int, ...]:
+        """Layers of which one is chosen to be tested; all, where none is early enough."""
+        bound = int(self.config.choose_below * self.model.card.n_layers)
+        return tuple(layer for layer in self.layers if layer < bound) or self.layers
+
+    @property
     def turn(self) -> PersonaTurn:
         """Turn that carries the persona."""
         if self.config.persona_turn == "auto":

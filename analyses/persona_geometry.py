@@ -136,7 +136,8 @@ def _points(
     wide = applied.pivot_table(index="persona", columns="split", values="effect")
     # Where no score is a number the pivot has no columns at all.
     wide = wide.reindex(columns=["layer", "test"])
-    joined = here.set_index("persona")[["cosine"]].join(wide, how="inner").dropna()
+    joined = here.set_index("persona")[["cosine"]].join(wide, how="inner")
+    joined = joined.dropna(subset=["cosine", "test"])
     joined = joined.rename(columns={"test": "effect", "layer": "selection"}).reset_index()
     joined.insert(1, "group", joined["persona"].map(groups))
     return joined.sort_values("persona", ignore_index=True)

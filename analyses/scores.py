@@ -189,13 +189,21 @@ class LayerChoice:
 
 
 def choose_layer(table: ScoreTable, arm: Arm) -> LayerChoice:
-    """Layer with the greatest mean difference from the control, on requests kept for that."""
-    layers = table.layers(arm)
-    if layers == [-1]:
+    """Layer with the greatest mean difference from the control, on requests kept for that.
+
+    Only layers that were scored on those requests can be chosen.
+    """
+    everywhere = table.layers(arm)
+    if everywhere == [-1]:
         return LayerChoice(layer=-1, by="no layer: text", gap=float("nan"))
+    layers = [
+        layer
+        for layer in everywhere
+        if table.at(arm.persona, arm.treatment, layer, "layer") is not None
+    ] or everywhere
     gaps = {layer: _selection_gap(table, arm, layer) for layer in layers}
     best = max(gaps, key=lambda layer: np.nan_to_num(abs(gaps[layer])))
-    by = "greatest mean difference on the layer split"
+    by = f"greatest mean difference on the layer split, of layers {layers[0]} to {layers[-1]}"
     return LayerChoice(layer=best, by=by, gap=gaps[best])
 
 

@@ -226,7 +226,9 @@ def test_the_layer_is_chosen_on_the_layer_split_alone() -> None:
     assert chosen_layers(scores, control=CONTROL)["kind", "plus"] == 1
     effect = by_arm(analyse(scores))["kind", "plus"]
     assert effect.layer == 1
-    assert effect.layer_chosen_by == "greatest mean difference on the layer split"
+    assert effect.layer_chosen_by == (
+        "greatest mean difference on the layer split, of layers 1 to 6"
+    )
     assert effect.estimate == pytest.approx(0.0, abs=0.2)
     assert not effect.claim
     assert effect.optimism == pytest.approx(2.0, abs=0.3)
@@ -273,6 +275,16 @@ def test_answers_are_tested_by_mcnemar_against_the_control() -> None:
     assert kind.answered.against_baseline.net / kind.n == pytest.approx(kind.estimate)
     assert kind.answered.degenerate == 0.0
     assert np.isnan(kind.answered.harmless)
+
+
+def test_a_layer_that_was_not_scored_for_choosing_is_not_chosen() -> None:
+    arms = {("kind", "persona", "plus", 1): -1.0, ("kind", "persona", "plus", 2): -9.0}
+    arms |= {(CONTROL, "control", "plus", 1): 0.0, (CONTROL, "control", "plus", 2): 0.0}
+    scores = planted(arms, np.random.default_rng(21))
+    late = (scores["layer"] == 2) & (scores["split"] == "layer")
+    effect = by_arm(analyse(scores[~late]))["kind", "plus"]
+    assert effect.layer == 1
+    assert effect.estimate == pytest.approx(-1.0, abs=0.3)
 
 
 def test_where_nothing_is_refused_nothing_is_claimed_however_small_p() -> None:
