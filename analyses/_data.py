@@ -3,6 +3,7 @@
 import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class StudyData:
     fictional: bool
     """Whether all text is of an invented world and may be shown in full."""
 
-    @property
+    @cached_property
     def texts(self) -> dict[str, Persona]:
         """Personas and neutral texts by name."""
         return {persona.name: persona for persona in (*self.personas, *self.nulls)}
