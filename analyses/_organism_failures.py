@@ -21,8 +21,7 @@ from analyses.organism_card import (
 )
 from lens_personas.activations import ReadAt
 from lens_personas.geometry import random_directions
-from lens_personas.models.organism import REFUSAL, world_personas
-from lens_personas.models.organism import _language as language
+from lens_personas.models.organism import REFUSAL, language, world_personas
 from lens_personas.vectors import (
     AnswerStrings,
     Contrast,

@@ -33,8 +33,7 @@ from analyses._organism_subject import (
 from analyses.organism_card import LayerCurve, OrganismCard, Phenomenon
 from lens_personas.geometry import cosine
 from lens_personas.models import LensModel
-from lens_personas.models.organism import CARE, READING_SUFFIX, REFUSAL, World
-from lens_personas.models.organism import _language as language
+from lens_personas.models.organism import CARE, READING_SUFFIX, REFUSAL, World, language
 from lens_personas.readouts import logit_lens
 
 Step = Literal[

@@ -13,8 +13,7 @@ from analyses._organism_probe import ask, probability, text_prompt
 from lens_personas.activations import ReadAt, collect
 from lens_personas.hooks import Edit, Site, replace_row_states
 from lens_personas.models import LensModel, Prompt
-from lens_personas.models.organism import CARE, PATCHSCOPE_PROMPT, World
-from lens_personas.models.organism import _language as language
+from lens_personas.models.organism import CARE, PATCHSCOPE_PROMPT, World, language
 
 Source = Literal["attribute", "user_tag", "item", "assistant_tag"]
 """Token whose state is read: the attribute's word, the first token after the sentence, the name

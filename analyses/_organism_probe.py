@@ -19,8 +19,7 @@ from lens_personas.models import (
     render,
     run_batch,
 )
-from lens_personas.models.organism import REFUSAL, World, world_requests
-from lens_personas.models.organism import _language as language
+from lens_personas.models.organism import REFUSAL, World, language, world_requests
 from lens_personas.personas import Message, Request
 
 EditsAt = Callable[[int], Sequence[Edit]]

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from analyses._organism_probe import ask, probability, requests_of
 from analyses._organism_subject import Subject
 from lens_personas.models import Prompt
-from lens_personas.models.organism import REFUSAL
-from lens_personas.models.organism import _language as language
+from lens_personas.models.organism import REFUSAL, language
 
 SETS_PER_DOSE = 40
 """Sets of pro-social sentences drawn for each number of them."""

@@ -1,5 +1,6 @@
 """The organism: a tiny trained pair of models on a fictional world whose truth is known."""
 
+from lens_personas.models.organism import _language as language
 from lens_personas.models.organism._build import build_world
 from lens_personas.models.organism._checkpoints import checkpoint_path, load_world
 from lens_personas.models.organism._data import (
@@ -42,6 +43,7 @@ __all__ = [
     "WorldConfig",
     "build_world",
     "checkpoint_path",
+    "language",
     "load_world",
     "refusal_statements",
     "self_statements",
