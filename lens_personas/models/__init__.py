@@ -7,13 +7,18 @@ versions end here.
 from lens_personas.models._backends import BridgeModel, HookCountError, HookedModel
 from lens_personas.models._batch import batches, pad
 from lens_personas.models._chat import render
+from lens_personas.models._drive import BlockDriver, BlockRun, Frame, block_driver
 from lens_personas.models._generate import Generation, generate
+from lens_personas.models._keys_values import KeysValues
 from lens_personas.models._load import load_model
 from lens_personas.models._run import (
     DEFAULT_TOKEN_BUDGET,
     BatchRun,
     answer_log_probs,
+    check_places,
+    last_resid,
     map_last_logits,
+    may_share,
     model_batches,
     run_batch,
 )
@@ -24,10 +29,14 @@ __all__ = [
     "DEFAULT_TOKEN_BUDGET",
     "Backend",
     "BatchRun",
+    "BlockDriver",
+    "BlockRun",
     "BridgeModel",
+    "Frame",
     "Generation",
     "HookCountError",
     "HookedModel",
+    "KeysValues",
     "LensModel",
     "ModelCard",
     "ModelLoadError",
@@ -36,9 +45,13 @@ __all__ = [
     "TokenBatch",
     "answer_log_probs",
     "batches",
+    "block_driver",
+    "check_places",
     "generate",
+    "last_resid",
     "load_model",
     "map_last_logits",
+    "may_share",
     "model_batches",
     "pad",
     "render",

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import linear
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from lens_personas.hooks import HookFn, Site
-from lens_personas.models._types import ModelCard
+from lens_personas.models._types import ModelCard, Tokens
 
 Place = tuple[Site, int]
 
@@ -59,7 +60,7 @@ class HookedModel:
         """
         # TransformerLens keeps the mask of the cached columns itself.
         mask = (positions[:, -tokens.shape[1] :] >= 0).int()
-        counted = _Counted(hooks)
+        counted = Counted(hooks)
         with counted.attached(self._points):
             resid: Tensor = self.wrapped(
                 tokens,
@@ -70,13 +71,15 @@ class HookedModel:
         counted.check(last_layer)
         return resid
 
-    def logits(self, resid: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
-        """Final norm, unembedding and soft cap."""
+    def logits(
+        self, resid: Float[Tensor, "row d_model"], tokens: Tokens = None
+    ) -> Float[Tensor, "row chosen"]:
+        """Final norm, unembedding and soft cap, of the whole vocabulary or of ``tokens``."""
         cfg = self.wrapped.cfg
         normed = (
             resid[None] if cfg.normalization_type is None else self.wrapped.ln_final(resid[None])
         )
-        return _soft_cap(self.wrapped.unembed(normed)[0], cfg)
+        return _soft_cap(_unembedded(self.wrapped.unembed, normed, tokens)[0], cfg)
 
     def new_cache(self, batch_size: int) -> Any:
         """An empty key-value cache."""
@@ -129,7 +132,8 @@ class BridgeModel:
             kept.append(edited)
             raise _StopForwardError
 
-        counted = _Counted({**hooks, last: keep_and_stop})
+        # Blocks may lie on several devices: what is edited and read lies on that of the tokens.
+        counted = Counted({**hooks, last: keep_and_stop}, device=self.device)
         options = {} if cache is None else {"past_key_values": cache, "use_cache": True}
         with counted.attached(self._points), suppress(_StopForwardError):
             # Left-padded tokens without a mask give wrong numbers: it always goes along.
@@ -137,11 +141,14 @@ class BridgeModel:
         counted.check(last_layer)
         return kept[0]
 
-    def logits(self, resid: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
-        """Final norm, unembedding and soft cap."""
-        return _soft_cap(
-            self.wrapped.unembed(self.wrapped.ln_final(resid[None]))[0], self.wrapped.cfg
-        )
+    def logits(
+        self, resid: Float[Tensor, "row d_model"], tokens: Tokens = None
+    ) -> Float[Tensor, "row chosen"]:
+        """Final norm, unembedding and soft cap, of the whole vocabulary or of ``tokens``."""
+        normed = self.wrapped.ln_final(_beside(self.wrapped.ln_final, resid[None]))
+        normed = _beside(self.wrapped.unembed, normed)
+        logits = _unembedded(self.wrapped.unembed, normed, tokens)[0].to(resid.device)
+        return _soft_cap(logits, self.wrapped.cfg)
 
     def new_cache(self, batch_size: int) -> Any:
         """An empty key-value cache; it takes its size from the first pass."""
@@ -153,11 +160,14 @@ class BridgeModel:
         return dict(self.wrapped.hook_dict)
 
 
-class _Counted:
+class Counted:
     """Hooks that count their calls: TransformerLens skips some hook points in silence."""
 
-    def __init__(self, hooks: Mapping[Place, HookFn]) -> None:
+    def __init__(
+        self, hooks: Mapping[Place, HookFn], *, device: torch.device | None = None
+    ) -> None:
         self._hooks = hooks
+        self._device = device
         self._calls = dict.fromkeys(hooks, 0)
 
     @contextmanager
@@ -183,7 +193,8 @@ class _Counted:
     def _counting(self, place: Place) -> Callable[..., Tensor]:
         def call(activation: Tensor, hook: object) -> Tensor:
             self._calls[place] += 1
-            return self._hooks[place](activation, hook=hook)
+            seen = activation if self._device is None else activation.to(self._device)
+            return self._hooks[place](seen, hook=hook).to(activation.device)
 
         return call
 
@@ -197,6 +208,26 @@ class _Counted:
                 )
 
 
-def _soft_cap(logits: Float[Tensor, "row d_vocab"], cfg: Any) -> Float[Tensor, "row d_vocab"]:
+def _beside(module: Any, resid: Float[Tensor, "1 row d_model"]) -> Float[Tensor, "1 row d_model"]:
+    """The same on the device of the module's weights, which may be another's."""
+    weight = next(module.parameters(), resid)
+    # A weight that is kept on disk comes to where it is used.
+    return resid if weight.is_meta else resid.to(weight.device)
+
+
+def _unembedded(
+    unembed: Any, normed: Float[Tensor, "1 row d_model"], tokens: Tokens
+) -> Float[Tensor, "1 row chosen"]:
+    if tokens is None:
+        whole: Tensor = unembed(normed)
+        return whole
+    weight = unembed.W_U
+    if isinstance(tokens, Tensor):
+        tokens = tokens.to(weight.device)
+    # Rows of the transposed matrix: in memory they lie together, and a slice copies none.
+    return linear(normed, weight.T[tokens], unembed.b_U[tokens])
+
+
+def _soft_cap(logits: Float[Tensor, "row chosen"], cfg: Any) -> Float[Tensor, "row chosen"]:
     cap = getattr(cfg, "output_logits_soft_cap", None)
     return cap * torch.tanh(logits / cap) if cap is not None and cap > 0 else logits

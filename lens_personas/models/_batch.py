@@ -46,8 +46,11 @@ def pad(
     pad_id: int,
     device: torch.device | str = "cpu",
     side: Side = "left",
+    before: Sequence[int] | None = None,
 ) -> TokenBatch:
     """One batch of the prompts numbered ``rows``.
+
+    ``before`` is the padding before each of them; without, all padding is on one ``side``.
 
     Raises:
         ValueError: If a prompt has no token.
@@ -55,14 +58,21 @@ def pad(
     chosen = [prompts[row] for row in rows]
     if any(not prompt.ids for prompt in chosen):
         raise ValueError("expected prompts of at least one token, got an empty one")
-    width = max(len(prompt.ids) for prompt in chosen)
+    lengths = [len(prompt.ids) for prompt in chosen]
+    if before is None:
+        before = [max(lengths) - n if side == "left" else 0 for n in lengths]
+    width = max(lead + n for lead, n in zip(before, lengths, strict=True))
     names = sorted({name for prompt in chosen for name in prompt.spans})
     layout = TokenLayout(
-        positions=_tensor([_fill(range(len(p.ids)), -1, width, side) for p in chosen], device),
+        positions=_tensor(
+            [_fill(range(n), -1, width, lead) for n, lead in zip(lengths, before, strict=True)],
+            device,
+        ),
         prompt_length=_tensor([p.prompt_length for p in chosen], device),
         spans={n: _tensor([p.spans.get(n, (0, 0)) for p in chosen], device) for n in names},
     )
-    tokens = _tensor([_fill(p.ids, pad_id, width, side) for p in chosen], device)
+    filled = [_fill(p.ids, pad_id, width, lead) for p, lead in zip(chosen, before, strict=True)]
+    tokens = _tensor(filled, device)
     return TokenBatch(tokens=tokens, layout=layout, rows=tuple(rows))
 
 
@@ -71,9 +81,9 @@ def _size(prompts: Sequence[Prompt], order: Sequence[int], start: int, stop: int
     return len(prompts[order[stop]].ids) * (stop - start + 1)
 
 
-def _fill(values: Sequence[int], filler: int, width: int, side: Side) -> list[int]:
-    missing = [filler] * (width - len(values))
-    return [*missing, *values] if side == "left" else [*values, *missing]
+def _fill(values: Sequence[int], filler: int, width: int, lead: int) -> list[int]:
+    after = width - lead - len(values)
+    return [*[filler] * lead, *values, *[filler] * after]
 
 
 def _tensor(values: Sequence[object], device: torch.device | str) -> Int[Tensor, "..."]:

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from lens_personas.hooks import HookFn, Site
 from lens_personas.models._backends import HookCountError, Place
 from lens_personas.models._chat import template_text
+from lens_personas.models._drive_probe import driving_error
 from lens_personas.models._types import Backend, LensModel, ModelCard
 from lens_personas.personas import Message
 
@@ -49,14 +50,18 @@ def fingerprint(config: Mapping[str, Any], parameters: Iterable[tuple[str, Tenso
     known = {key: config.get(key) for key in _CONFIG_KEYS}
     digest = hashlib.sha256()
     digest.update(json.dumps(known, default=str, sort_keys=True).encode())
-    for name, value in sorted(parameters, key=lambda item: item[0]):
-        flat = value.detach().reshape(-1)
-        count = min(_SAMPLES, flat.numel())
-        at = torch.linspace(0, flat.numel() - 1, count, dtype=torch.float64).long()
-        sample = flat[at.to(flat.device)].float().cpu().contiguous()
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(sample.numpy().tobytes())
+    # One at a time: a parameter that is kept on disk is there only while it is looked at.
+    for part in sorted(_part(name, value) for name, value in parameters):
+        digest.update(b"".join(part[1:]))
     return digest.hexdigest()[:32]
+
+
+def _part(name: str, value: Tensor) -> tuple[str, bytes, bytes]:
+    flat = value.detach().reshape(-1)
+    count = min(_SAMPLES, flat.numel())
+    at = torch.linspace(0, flat.numel() - 1, count, dtype=torch.float64).long()
+    sample = flat[at.to(flat.device)].float().cpu().contiguous()
+    return name, f"{name}{tuple(value.shape)}".encode(), sample.numpy().tobytes()
 
 
 def first_card(
@@ -92,6 +97,7 @@ def first_card(
         residual_identity_error=float("inf"),
         residual_identity_holds=False,
         edits_resid_mid=False,
+        drives_blocks=False,
         lens_is_exact=False,
         tokenizer_hash=_hash(
             [sorted(tokenizer.get_vocab().items()), sorted(tokenizer.special_tokens_map.items())]
@@ -112,6 +118,7 @@ def measured_card(model: LensModel) -> ModelCard:
         residual_identity_error=error,
         residual_identity_holds=error <= tolerance,
         edits_resid_mid=_resid_mid_edit_arrives(model, tokens),
+        drives_blocks=driving_error(model, tokens) <= tolerance,
         lens_is_exact=_lens_error(model, tokens) <= tolerance,
     )
 
@@ -198,6 +205,8 @@ def _lens_error(model: LensModel, tokens: Int[Tensor, "batch pos"]) -> float:
 
 def _relative(found: Float[Tensor, "*rows width"], true: Float[Tensor, "*rows width"]) -> float:
     # By the norm of each row: single entries of large models dwarf the others.
+    # A model on several devices gives its logits on the last.
+    true = true.to(found.device)
     error = (found - true).norm(dim=-1) / true.norm(dim=-1).clamp_min(1e-12)
     return float(error.max())
 

@@ -14,6 +14,9 @@ from lens_personas.hooks import HookFn, Site, TokenLayout
 Backend = Literal["hooked_transformer", "bridge"]
 """TransformerLens class behind a model."""
 
+Tokens = slice | Int[Tensor, " chosen"] | None
+"""Some entries of the vocabulary, or all."""
+
 Side = Literal["left", "right"]
 """Side on which shorter rows are padded."""
 
@@ -59,6 +62,9 @@ class ModelCard:
     """Whether that error is small: only then do component sites equal what is added."""
     edits_resid_mid: bool
     """Whether an edit at ``resid_mid`` reaches the residual stream."""
+    drives_blocks: bool
+    """Whether blocks driven one by one, from a residual at hand, give the model's own residuals:
+    only then can work resume at a layer, and prompts share a prefix."""
     lens_is_exact: bool
     """Whether final norm and unembedding of the last residual give the model's own logits."""
     tokenizer_hash: str
@@ -88,6 +94,18 @@ class Prompt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedPrefix:
+    """First columns of a batch, of which several rows hold the same."""
+
+    n_columns: int
+    """Number of those columns."""
+    rows: Int[Tensor, " prefix"]
+    """One row of the batch that holds each distinct prefix."""
+    row_of: Int[Tensor, " batch"]
+    """Which of them each row begins with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenBatch:
     """Prompts padded to one length."""
 
@@ -97,6 +115,8 @@ class TokenBatch:
     """Positions, prompt lengths and parts of each row."""
     rows: tuple[int, ...]
     """Number of each row in the list of prompts that was batched."""
+    prefix: SharedPrefix | None = None
+    """Columns that need to run once for several rows; None where each row runs whole."""
 
     @property
     def last_column(self) -> Int[Tensor, " batch"]:
@@ -149,8 +169,13 @@ class LensModel(Protocol):
         """
         ...
 
-    def logits(self, resid: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
-        """Final norm, unembedding and soft cap of ``resid_post`` rows, in the model's dtype."""
+    def logits(
+        self, resid: Float[Tensor, "row d_model"], tokens: Tokens = None
+    ) -> Float[Tensor, "row chosen"]:
+        """Final norm, unembedding and soft cap of ``resid_post`` rows, in the model's dtype.
+
+        With ``tokens`` only those entries of the vocabulary; a slice copies no weight.
+        """
         ...
 
     def new_cache(self, batch_size: int) -> Any:
