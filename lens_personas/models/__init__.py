@@ -6,10 +6,12 @@ versions end here.
 
 from lens_personas.models._backends import BridgeModel, HookCountError, HookedModel
 from lens_personas.models._batch import batches, pad
+from lens_personas.models._card import takes_system
 from lens_personas.models._chat import render
 from lens_personas.models._drive import BlockDriver, BlockRun, Frame, block_driver
 from lens_personas.models._generate import Generation, generate
 from lens_personas.models._keys_values import KeysValues
+from lens_personas.models._layout import lay_out_weights
 from lens_personas.models._load import load_model
 from lens_personas.models._run import (
     DEFAULT_TOKEN_BUDGET,
@@ -22,7 +24,7 @@ from lens_personas.models._run import (
     model_batches,
     run_batch,
 )
-from lens_personas.models._source import ModelLoadError
+from lens_personas.models._source import ModelLoadError, SlowDTypeWarning
 from lens_personas.models._types import Backend, LensModel, ModelCard, Prompt, Side, TokenBatch
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "ModelLoadError",
     "Prompt",
     "Side",
+    "SlowDTypeWarning",
     "TokenBatch",
     "answer_log_probs",
     "batches",
@@ -49,6 +52,7 @@ __all__ = [
     "check_places",
     "generate",
     "last_resid",
+    "lay_out_weights",
     "load_model",
     "map_last_logits",
     "may_share",
@@ -56,4 +60,5 @@ __all__ = [
     "pad",
     "render",
     "run_batch",
+    "takes_system",
 ]

@@ -1,7 +1,7 @@
 """One way to run blocks with hooks, for both of TransformerLens' model classes."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
-from transformers import DynamicCache, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from lens_personas.hooks import HookFn, Site
+from lens_personas.models._cache import BridgeCache, HookedCache
 from lens_personas.models._types import ModelCard, Tokens
 
 Place = tuple[Site, int]
@@ -61,7 +62,7 @@ class HookedModel:
         # TransformerLens keeps the mask of the cached columns itself.
         mask = (positions[:, -tokens.shape[1] :] >= 0).int()
         counted = Counted(hooks)
-        with counted.attached(self._points):
+        with counted.attached(self._points), nullcontext() if cache is None else cache.in_use():
             resid: Tensor = self.wrapped(
                 tokens,
                 attention_mask=mask,
@@ -83,9 +84,7 @@ class HookedModel:
 
     def new_cache(self, batch_size: int) -> Any:
         """An empty key-value cache."""
-        from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-
-        return TransformerLensKeyValueCache.init_cache(self.wrapped.cfg, self.device, batch_size)
+        return HookedCache(self.wrapped, batch_size)
 
     @cached_property
     def _points(self) -> dict[str, Any]:
@@ -152,7 +151,7 @@ class BridgeModel:
 
     def new_cache(self, batch_size: int) -> Any:
         """An empty key-value cache; it takes its size from the first pass."""
-        return DynamicCache()
+        return BridgeCache()
 
     @cached_property
     def _points(self) -> dict[str, Any]:

@@ -132,26 +132,32 @@ def _continue(
     stop = torch.tensor(model.stop_ids, dtype=torch.long, device=model.device)
     cache = model.new_cache(len(batch.rows)) if use_cache else None
     tokens, layout = batch.tokens, batch.layout
-    done = torch.zeros(len(batch.rows), dtype=torch.bool, device=model.device)
-    start, new = 0, []
+    # Rows of the batch that are not done: the others have left it.
+    going = torch.arange(len(batch.rows), device=model.device)
+    new = tokens.new_full((len(going), max_new_tokens), model.stop_ids[0] if len(stop) else 0)
+    start = 0
     for step in range(max_new_tokens):
+        rows = [batch.rows[at] for at in going.tolist()]
         window = layout.window(start, tokens.shape[1])
         resid = model.run(
             tokens[:, start:],
             layout.positions,
-            hooks=compile_edits(edits, window, batch.rows),
+            hooks=compile_edits(edits, window, rows),
             cache=cache,
             last_layer=model.card.n_layers - 1,
         )
-        chosen = choose(model.logits(resid[:, -1]), batch.rows, step)
-        new.append(torch.where(done, stop[0] if len(stop) else chosen, chosen))
-        done = done | torch.isin(chosen, stop)
-        if bool(done.all()):
-            break
+        chosen = choose(model.logits(resid[:, -1]), rows, step)
+        new[going, step] = chosen
         start = tokens.shape[1] if use_cache else 0
-        tokens = torch.cat([tokens, new[-1][:, None]], dim=1)
-        layout = _longer(layout)
-    return torch.stack(new, dim=1)
+        tokens, layout = torch.cat([tokens, chosen[:, None]], dim=1), _longer(layout)
+        kept = (~torch.isin(chosen, stop)).nonzero()[:, 0]
+        if len(kept) == 0:
+            break
+        if len(kept) < len(going):
+            going, tokens, layout = going[kept], tokens[kept], layout.select(kept)
+            if cache is not None:
+                cache.keep_rows(kept)
+    return new[:, : step + 1]
 
 
 def _longer(layout: TokenLayout) -> TokenLayout:

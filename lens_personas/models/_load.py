@@ -12,17 +12,21 @@ from transformers import PreTrainedTokenizerBase
 from lens_personas.models._backends import BridgeModel, HookedModel
 from lens_personas.models._card import fingerprint, first_card, measured_card, same_logits
 from lens_personas.models._convert import UnknownArchitectureError, as_hooked_transformer
+from lens_personas.models._layout import lay_out_weights
 from lens_personas.models._source import (
+    DeviceMap,
     DType,
     ModelLoadError,
     Source,
     check_choices,
     find_checkpoint,
     find_device,
+    parameters_of,
     read_tokenizer,
     read_weights,
     stop_ids,
     ties_embeddings,
+    warn_of_slow_dtype,
 )
 from lens_personas.models._types import Backend, LensModel
 
@@ -35,6 +39,7 @@ def load_model(
     revision: str | None = None,
     backend: Backend | Literal["auto"] = "auto",
     tokenizer: PreTrainedTokenizerBase | None = None,
+    device_map: DeviceMap | None = None,
 ) -> LensModel:
     """Load a model with hooks, raw numerics: no weight is folded, centred or processed.
 
@@ -54,6 +59,10 @@ def load_model(
         backend: TransformerLens class; ``auto`` takes ``HookedTransformer`` where it knows
             the architecture (TransformerLens 3), else the bridge.
         tokenizer: In place of the checkpoint's or object's own.
+        device_map: Spreads the blocks over several GPUs where one is too small: ``auto``,
+            ``balanced``, ``sequential``, or the device of each module. They work one after
+            another, so it saves memory, not time; only the bridge can, and blocks are then
+            not driven one by one (``drives_blocks``). ``device`` has to be ``auto``.
 
     Raises:
         ModelLoadError: If there is no such model, or it cannot be run with hooks.
@@ -61,10 +70,19 @@ def load_model(
     if not isinstance(name_or_path, str | Path):
         return _from_object(name_or_path, tokenizer)
     check_choices(dtype, backend)
+    if device_map is not None:
+        _check_map(device, backend)
+        backend = "bridge"
     place, model_id = find_checkpoint(str(name_or_path))
     source = Source(
-        place=place, model_id=model_id, revision=revision, dtype=dtype, device=find_device(device)
+        place=place,
+        model_id=model_id,
+        revision=revision,
+        dtype=dtype,
+        device=find_device(device),
+        device_map=device_map,
     )
+    warn_of_slow_dtype(dtype, source.device)
     own = _named(tokenizer or read_tokenizer(place, revision), place)
     if backend == "bridge" or (backend == "auto" and not _has_hooked_transformer()):
         return _bridge(source, own)
@@ -85,6 +103,7 @@ def _hooked(source: Source, tokenizer: PreTrainedTokenizerBase) -> LensModel:
     hf_model = read_weights(source)
     wrapped = as_hooked_transformer(hf_model, source)
     wrapped.eval().requires_grad_(False)
+    lay_out_weights(wrapped)
     wrapped.tokenizer = copy.deepcopy(tokenizer)
     card = first_card(
         model_id=source.model_id,
@@ -112,17 +131,22 @@ def _bridge(source: Source, tokenizer: PreTrainedTokenizerBase) -> LensModel:
 
     hf_model = read_weights(source)
     # The bridge rewrites the Hugging Face model it wraps: look at it before.
-    parameters_hash = fingerprint(hf_model.config.to_dict(), hf_model.named_parameters())
+    parameters_hash = fingerprint(hf_model.config.to_dict(), parameters_of(hf_model))
     ends, tied = stop_ids(tokenizer, hf_model), ties_embeddings(hf_model)
     try:
         wrapped = TransformerBridge.boot_transformers(
             source.place,
             hf_model=hf_model,
-            device=source.device,
+            device=source.device if source.device_map is None else None,
             dtype=source.torch_dtype,
             tokenizer=copy.deepcopy(tokenizer),
         )
     except (NotImplementedError, ValueError) as error:
+        if source.device_map is not None:
+            raise ModelLoadError(
+                f"expected a device map that TransformerBridge can run, got "
+                f"{source.device_map!r}: {error}"
+            ) from error
         raise UnknownArchitectureError(
             f"expected an architecture that TransformerBridge knows, got "
             f"{hf_model.config.model_type!r} ({error})"
@@ -136,10 +160,26 @@ def _bridge(source: Source, tokenizer: PreTrainedTokenizerBase) -> LensModel:
         weight_processing="none",
         tied_embeddings=tied,
         cfg=wrapped.cfg,
-        device=source.device,
+        device=source.device if source.device_map is None else str(wrapped.cfg.device),
         tokenizer=tokenizer,
     )
-    return _measured(BridgeModel(wrapped=wrapped, tokenizer=tokenizer, card=card, stop_ids=ends))
+    model = BridgeModel(wrapped=wrapped, tokenizer=tokenizer, card=card, stop_ids=ends)
+    if source.device_map is None:
+        return _measured(model)
+    # The engine's residuals and masks lie on one device, the blocks on several.
+    return replace(model, card=replace(measured_card(model), drives_blocks=False))
+
+
+def _check_map(device: str, backend: str) -> None:
+    if device != "auto":
+        raise ModelLoadError(
+            f"expected device='auto' beside a device_map, got {device!r}; give one of them"
+        )
+    if backend == "hooked_transformer":
+        raise ModelLoadError(
+            "expected backend='bridge' or 'auto' for a device_map, got 'hooked_transformer', "
+            "which keeps a model on one device"
+        )
 
 
 def _from_object(given: object, tokenizer: PreTrainedTokenizerBase | None) -> LensModel:

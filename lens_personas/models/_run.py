@@ -77,6 +77,8 @@ def run_batch(
     check_places(model, [(e.site, e.layer) for e in edits], edited=True)
     check_places(model, [*reads, (Site.RESID_POST, last)])
     output: Place = (Site.RESID_POST, last)
+    # An edit above the last block never fires, which only the model's own pass finds out.
+    plain = plain or any(edit.layer > last for edit in edits)
     if batch.prefix is not None and not can_share(batch.prefix, batch.layout, edits):
         batch = replace(batch, prefix=None)
     trims = only is not None and not plain and can_trim(model, batch, edits, reads, output, only)

@@ -1,12 +1,15 @@
 """Where a model comes from: names, folders, tokenizers, transformers models, devices."""
 
 import re
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from lens_personas.models._quiet import no_progress_bar
@@ -14,9 +17,17 @@ from lens_personas.models._types import Backend
 
 DType = Literal["float32", "float64", "bfloat16", "float16"]
 
+DeviceMap = str | Mapping[str, str | int]
+"""How a model is spread over devices: ``auto``, ``balanced``, ``sequential``, or the device of
+each module by its name."""
+
 
 class ModelLoadError(ValueError):
     """A model could not be loaded; the text says what was expected and what to do."""
+
+
+class SlowDTypeWarning(UserWarning):
+    """The dtype is the slowest this device has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +44,8 @@ class Source:
     """Parameter dtype."""
     device: str
     """Device that holds the model."""
+    device_map: DeviceMap | None = None
+    """How the model is spread over devices; None for one device."""
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -105,6 +118,17 @@ def find_device(asked: str) -> str:
     return asked
 
 
+def warn_of_slow_dtype(dtype: str, device: str) -> None:
+    """Say so where float16 is asked for on a CPU, which has no products of it."""
+    if dtype == "float16" and torch.device(device).type == "cpu":
+        warnings.warn(
+            "float16 on a CPU takes about five times as long as float32; "
+            "bfloat16 takes half as long and as little memory",
+            SlowDTypeWarning,
+            stacklevel=3,
+        )
+
+
 def read_tokenizer(place: str, revision: str | None) -> PreTrainedTokenizerBase:
     """The checkpoint's tokenizer.
 
@@ -135,13 +159,15 @@ def read_weights(source: Source) -> Any:
                 dtype=source.torch_dtype,
                 revision=source.revision,
                 attn_implementation="eager",
+                device_map=source.device_map,
             )
         except (OSError, ValueError, SafetensorError) as error:
             raise ModelLoadError(
                 f"expected the weights of a causal language model at {source.place!r}, could not "
                 f"read them: {_first_line(error)}; check the folder, or download it again"
             ) from error
-    return model.to(source.device)
+    # What is spread lies where it belongs.
+    return model.to(source.device) if source.device_map is None else model
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, hf_model: Any | None) -> tuple[int, ...]:
@@ -157,7 +183,24 @@ def ties_embeddings(hf_model: Any) -> bool:
     if unembedding is None:
         return False
     embedding = hf_model.get_input_embeddings()
+    if unembedding.weight.is_meta or embedding.weight.is_meta:
+        # On disk; in memory there is nothing to compare.
+        return bool(hf_model.config.tie_word_embeddings)
     return bool(unembedding.weight.data_ptr() == embedding.weight.data_ptr())
+
+
+def parameters_of(hf_model: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter by its name; one that is kept on disk is read for as long as it is shown."""
+    for name, parameter in hf_model.named_parameters():
+        if parameter.is_meta:
+            from accelerate.utils import align_module_device  # type: ignore[import-untyped]
+
+            path, _, leaf = name.rpartition(".")
+            module = hf_model.get_submodule(path)
+            with align_module_device(module):
+                yield name, getattr(module, leaf)
+        else:
+            yield name, parameter
 
 
 def _first_line(error: Exception) -> str:
