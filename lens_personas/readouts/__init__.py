@@ -8,6 +8,7 @@ from lens_personas.readouts._judge import JudgeLabel, StringJudge, judge
 from lens_personas.readouts._lens import (
     AnswerLens,
     LensPosition,
+    LensPositions,
     LensResult,
     answer_lens,
     logit_lens,
@@ -31,6 +32,7 @@ __all__ = [
     "JudgeAgreement",
     "JudgeLabel",
     "LensPosition",
+    "LensPositions",
     "LensResult",
     "NoRefusalTokens",
     "OpenedAnswer",

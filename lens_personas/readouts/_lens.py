@@ -11,37 +11,45 @@ from torch import Tensor
 from lens_personas.hooks import Edit
 from lens_personas.models import DEFAULT_TOKEN_BUDGET, LensModel, Prompt
 from lens_personas.readouts._decode import Reads, decode_reads
+from lens_personas.readouts._vocabulary import Shapes
 
 LensPosition = Literal["last", "last_prompt"] | int
 """Where the lens reads: the last token, the last one before the answer, or a position counted
 from 0 at the first token or from -1 backwards at the last prompt token."""
 
+LensPositions = LensPosition | Sequence[LensPosition] | Literal["all"]
+"""One position of each prompt, several, or all of its tokens, any answer included."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LensResult:
-    """Lens of asked tokens, by layer."""
+    """Lens by layer, one read a position that was asked for: prompt by prompt, in order."""
 
     layers: tuple[int, ...]
     """Layers read, at ``resid_post``, counted from 0."""
     prompt_ids: tuple[str, ...]
-    """Prompts, in the order of the tensors."""
+    """Prompt of each read; every prompt once where one position was asked for."""
     positions: tuple[int, ...]
-    """Position read in each prompt, counted from 0."""
-    token_ids: Int[Tensor, "prompt token"]
+    """Position of each read in its prompt, counted from 0."""
+    token_ids: Int[Tensor, "read token"]
     """Tokens asked for."""
-    log_prob: Float[Tensor, "layer prompt token"]
+    log_prob: Float[Tensor, "layer read token"]
     """Log-probability in nats."""
-    rank: Int[Tensor, "layer prompt token"]
+    rank: Int[Tensor, "layer read token"]
     """Tokens before it: 0 is the top; of equal logits the lower id comes first."""
-    entropy: Float[Tensor, "layer prompt"] | None
+    top_ids: Int[Tensor, "layer read top"]
+    """The ``top_k`` most likely tokens, the first one first; of equal logits the lower id."""
+    top_log_prob: Float[Tensor, "layer read top"]
+    """Their log-probabilities in nats."""
+    entropy: Float[Tensor, "layer read"] | None
     """Entropy of the whole distribution in nats, 0 or more; None unless asked for."""
-    kl_to_final: Float[Tensor, "layer prompt"] | None
+    kl_to_final: Float[Tensor, "layer read"] | None
     """KL(last layer ‖ this layer) in nats, 0 or more; None unless asked for."""
     is_exact: bool
     """Whether the last layer's lens is the model's own output."""
 
     @property
-    def top1(self) -> Bool[Tensor, "layer prompt token"]:
+    def top1(self) -> Bool[Tensor, "layer read token"]:
         """Whether the token is the most likely one."""
         return self.rank == 0
 
@@ -68,59 +76,68 @@ def logit_lens(
     model: LensModel,
     prompts: Sequence[Prompt],
     *,
-    token_ids: Int[Tensor, "prompt token"],
-    at: LensPosition = "last",
+    token_ids: Int[Tensor, "prompt token"] | None = None,
+    at: LensPositions = "last",
     layers: Sequence[int] | None = None,
+    top_k: int = 0,
+    entropy: bool = False,
+    kl_to_final: bool = False,
     edits: Sequence[Edit] = (),
-    shapes: bool = False,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
+    vocab_chunk: int | None = None,
 ) -> LensResult:
-    """Log-probability and rank of each prompt's asked tokens after each layer.
+    """What the model would say after each layer, at one position of each prompt or at several.
 
     The residual goes through the final norm and the unembedding as it is
-    (https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru). Only a few rows' logits exist at a
-    time, so memory depends neither on the vocabulary times the layers nor on the prompts'
-    lengths. Read by hooks: the last layer is before the final norm, unlike the last of
-    Hugging Face's ``hidden_states``.
+    (https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru). The logits of a few rows for a piece
+    of the vocabulary exist at a time, so memory is that of the residuals read. Sums are
+    float64 whatever the model's dtype. Read by hooks: the last layer is before the final
+    norm, unlike the last of Hugging Face's ``hidden_states``.
 
     Args:
         model: The model.
         prompts: What the model reads.
-        token_ids: Tokens to look up, as many for each prompt.
-        at: Position in each prompt.
+        token_ids: Tokens to look up at every position read, as many for each prompt.
+        at: Position or positions in each prompt.
         layers: Layers counted from 0; None for all.
+        top_k: Number of the most likely tokens to give.
+        entropy: Whether to give the entropy.
+        kl_to_final: Whether to give the divergence of the last layer from each.
         edits: In force throughout; each layer is read after the edits there.
-        shapes: Whether to give entropy and KL to the last layer too.
         token_budget: Tokens in a batch, padding included.
+        vocab_chunk: Tokens of the vocabulary looked at together; None for what suits the device.
 
     Raises:
-        ValueError: If there is no prompt, the tokens are not one row a prompt or not in the
-            vocabulary, a position or layer does not exist, or an edit does not fit.
+        ValueError: If there is no prompt, nothing is asked for, the tokens are not one row a
+            prompt or not in the vocabulary, a position or layer does not exist, a number is
+            out of range, or an edit does not fit.
     """
-    if not prompts or len(token_ids) != len(prompts):
-        raise ValueError(
-            f"expected one row of tokens for each of at least one prompt, got {len(token_ids)} "
-            f"rows for {len(prompts)} prompts"
-        )
+    shapes = Shapes(top_k=top_k, entropy=entropy, kl_to_final=kl_to_final)
+    token_ids = _tokens(prompts, token_ids, asks_shapes=bool(top_k or entropy or kl_to_final))
+    _check_numbers(model, top_k, vocab_chunk)
     chosen = _layers(model, layers)
-    positions = tuple(_position(prompt, at) for prompt in prompts)
-    reads = Reads(
-        prompt=torch.arange(len(prompts)),
-        position=torch.tensor(positions, dtype=torch.long),
-        token_ids=token_ids.cpu().long(),
-    )
+    reads = _reads(prompts, at, token_ids)
     decoded = decode_reads(
-        model, prompts, reads, layers=chosen, edits=edits, shapes=shapes, token_budget=token_budget
+        model,
+        prompts,
+        reads,
+        layers=chosen,
+        edits=edits,
+        shapes=shapes,
+        token_budget=token_budget,
+        vocab_chunk=vocab_chunk,
     )
     return LensResult(
         layers=chosen,
-        prompt_ids=tuple(prompt.prompt_id for prompt in prompts),
-        positions=positions,
+        prompt_ids=tuple(prompts[row].prompt_id for row in reads.prompt.tolist()),
+        positions=tuple(reads.position.tolist()),
         token_ids=reads.token_ids,
         log_prob=decoded.log_prob,
         rank=decoded.rank,
-        entropy=decoded.entropy if shapes else None,
-        kl_to_final=decoded.kl_to_final if shapes else None,
+        top_ids=decoded.top_ids,
+        top_log_prob=decoded.top_log_prob,
+        entropy=decoded.entropy,
+        kl_to_final=decoded.kl_to_final,
         is_exact=model.card.lens_is_exact,
     )
 
@@ -144,7 +161,14 @@ def answer_lens(
     reads = _answer_reads(prompts)
     chosen = _layers(model, layers)
     decoded = decode_reads(
-        model, prompts, reads, layers=chosen, edits=edits, shapes=False, token_budget=token_budget
+        model,
+        prompts,
+        reads,
+        layers=chosen,
+        edits=edits,
+        shapes=Shapes(),
+        token_budget=token_budget,
+        vocab_chunk=None,
     )
     n_tokens = reads.prompt.bincount(minlength=len(prompts))
     log_prob = torch.zeros(len(chosen), len(prompts))
@@ -178,6 +202,53 @@ def _answer_reads(prompts: Sequence[Prompt]) -> Reads:
     return Reads(prompt=prompt_row, position=position, token_ids=token_id[:, None])
 
 
+def _tokens(
+    prompts: Sequence[Prompt],
+    token_ids: Int[Tensor, "prompt token"] | None,
+    *,
+    asks_shapes: bool,
+) -> Int[Tensor, "prompt token"]:
+    if token_ids is None:
+        token_ids = torch.empty(len(prompts), 0, dtype=torch.long)
+    if not prompts or len(token_ids) != len(prompts):
+        raise ValueError(
+            f"expected one row of tokens for each of at least one prompt, got {len(token_ids)} "
+            f"rows for {len(prompts)} prompts"
+        )
+    if not token_ids.shape[1] and not asks_shapes:
+        raise ValueError(
+            "expected at least one token to look up, got none; give token_ids, top_k, entropy or "
+            "kl_to_final"
+        )
+    return token_ids.cpu().long()
+
+
+def _check_numbers(model: LensModel, top_k: int, vocab_chunk: int | None) -> None:
+    if not 0 <= top_k <= model.card.d_vocab:
+        raise ValueError(f"expected top_k from 0 to {model.card.d_vocab} tokens, got {top_k}")
+    if vocab_chunk is not None and vocab_chunk < 1:
+        raise ValueError(
+            f"expected a vocab_chunk of at least 1 token, got {vocab_chunk}; None chooses one"
+        )
+
+
+def _reads(
+    prompts: Sequence[Prompt], at: LensPositions, token_ids: Int[Tensor, "prompt token"]
+) -> Reads:
+    found = [(row, each) for row, p in enumerate(prompts) for each in _positions(p, at)]
+    if not found:
+        raise ValueError("expected at least one position, got none; give at='all' for all")
+    prompt_row, position = torch.tensor(found, dtype=torch.long).unbind(dim=1)
+    return Reads(prompt=prompt_row, position=position, token_ids=token_ids[prompt_row])
+
+
+def _positions(prompt: Prompt, at: LensPositions) -> Sequence[int]:
+    if isinstance(at, str | int):
+        return range(len(prompt.ids)) if at == "all" else [_position(prompt, at)]
+    # Two names can mean one position.
+    return list(dict.fromkeys(_position(prompt, each) for each in at))
+
+
 def _layers(model: LensModel, layers: Sequence[int] | None) -> tuple[int, ...]:
     chosen = tuple(range(model.card.n_layers)) if layers is None else tuple(layers)
     if not chosen:
@@ -185,10 +256,10 @@ def _layers(model: LensModel, layers: Sequence[int] | None) -> tuple[int, ...]:
     return chosen
 
 
-def _position(prompt: Prompt, at: LensPosition) -> int:
+def _position(prompt: Prompt, at: LensPosition | Literal["all"]) -> int:
     if at == "last":
         return len(prompt.ids) - 1
-    offset = -1 if at == "last_prompt" else at
+    offset = -1 if at == "last_prompt" else int(at)
     position = offset if offset >= 0 else prompt.prompt_length + offset
     if not 0 <= position < len(prompt.ids):
         raise ValueError(

@@ -7,7 +7,7 @@ import torch
 
 from lens_personas.models import LensModel, Prompt, generate
 from lens_personas.readouts import answer_lens, target_log_prob
-from lens_personas.readouts._decode import ranks
+from lens_personas.readouts._vocabulary import n_before
 
 MakePrompts = Callable[..., list[Prompt]]
 
@@ -59,11 +59,14 @@ def _with_answer(prompt: Prompt, answer: tuple[int, ...]) -> Prompt:
 
 
 def test_ranks_count_what_comes_before_with_ties_by_id() -> None:
-    logits = torch.tensor([[1.0, 3.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    logits = torch.tensor([[[1.0, 3.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]]])
     every = torch.arange(4).expand(2, 4)
-    assert ranks(logits, every).tolist() == [[2, 0, 1, 3], [0, 1, 2, 3]]
+    assert n_before(logits, logits, every, 0).tolist() == [[[2, 0, 1, 3], [0, 1, 2, 3]]]
+    pieces = [n_before(logits[..., at : at + 2], logits, every, at) for at in (0, 2)]
+    assert torch.equal(sum(pieces), n_before(logits, logits, every, 0))
 
 
 def test_broken_logits_never_rank_first() -> None:
-    logits = torch.tensor([[torch.nan, 1.0, 0.0]])
-    assert ranks(logits, torch.tensor([[0, 1]])).tolist() == [[3, 1]]
+    logits = torch.tensor([[[torch.nan, 1.0, 0.0]]])
+    asked = torch.tensor([[0, 1]])
+    assert n_before(logits, logits[..., :2], asked, 0).tolist() == [[[3, 1]]]

@@ -1,4 +1,4 @@
-"""The lens never holds the logits of more than a few rows."""
+"""The lens holds the logits of a few rows for a piece of the vocabulary, and copies no weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,47 +9,55 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lens_personas.models import LensModel, Prompt
 from lens_personas.readouts import _decode as decode
-from lens_personas.readouts import answer_lens, logit_lens
+from lens_personas.readouts import logit_lens
 
 MakePrompts = Callable[..., list[Prompt]]
+ROWS, CHUNK, TOP = 64, 150, 3
 
 
-class _VocabularyTracer(TorchDispatchMode):
-    """Records the most rows of any tensor as wide as the vocabulary, copied weights aside."""
+class _Largest(TorchDispatchMode):
+    """Records the elements of the largest tensor that is made, views aside."""
 
-    def __init__(self, model: LensModel) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._card = model.card
-        self.most_rows = 0
+        self.numel = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else [out]:
-            shape = tensor.shape if isinstance(tensor, torch.Tensor) else ()
-            if self._card.d_vocab in shape and self._card.d_model not in shape:
-                self.most_rows = max(self.most_rows, tensor.numel() // self._card.d_vocab)
+            if isinstance(tensor, torch.Tensor) and not func.is_view:
+                self.numel = max(self.numel, tensor.numel())
         return out
 
 
-@pytest.mark.parametrize("shapes", [False, True])
-def test_no_more_than_a_few_rows_of_logits_exist_at_a_time(
-    model: LensModel, make_prompts: MakePrompts, monkeypatch: pytest.MonkeyPatch, shapes: bool
+@pytest.mark.parametrize("at", ["last", "all"])
+@pytest.mark.parametrize(
+    "asked", [{}, {"top_k": TOP, "entropy": True, "kl_to_final": True}], ids=["tokens", "shapes"]
+)
+def test_no_tensor_grows_with_rows_times_vocabulary(
+    model: LensModel,
+    make_prompts: MakePrompts,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, Any],
+    at: Any,
 ) -> None:
-    prompts = make_prompts(23, answer=3)
-    asked = torch.arange(2 * len(prompts)).reshape(-1, 2)
-    expected = logit_lens(model, prompts, token_ids=asked, shapes=shapes)
-    rows: list[int] = []
-    logits = type(model).logits
-
-    def counted(self: Any, resid: torch.Tensor) -> torch.Tensor:
-        rows.append(resid.shape[0])
-        return logits(self, resid)
-
-    monkeypatch.setattr(type(model), "logits", counted)
-    monkeypatch.setattr(decode, "ROWS_AT_ONCE", 5)
-    with _VocabularyTracer(model) as tracer:
-        result = logit_lens(model, prompts, token_ids=asked, shapes=shapes)
-        answer_lens(model, prompts)
-    assert max(rows) == 5
-    assert tracer.most_rows == 5
-    torch.testing.assert_close(result.log_prob, expected.log_prob, atol=1e-5, rtol=0)
+    prompts = make_prompts(40)
+    tokens = torch.arange(2 * len(prompts)).reshape(-1, 2)
+    monkeypatch.setattr(decode, "ROWS_AT_ONCE", ROWS)
+    largest = {}
+    for chunk in (CHUNK, model.card.d_vocab):
+        with _Largest() as seen:
+            logit_lens(
+                model,
+                prompts,
+                token_ids=tokens,
+                at=at,
+                token_budget=64,
+                vocab_chunk=chunk,
+                **asked,
+            )
+        largest[chunk] = seen.numel
+    rows = 3 * (ROWS // 3) if at == "all" else 3 * 4
+    assert largest[model.card.d_vocab] >= rows * model.card.d_vocab
+    # The unembedding itself is larger than this bound, so that a copy of it would show.
+    assert largest[CHUNK] <= ROWS * (CHUNK + TOP) < model.card.d_vocab * model.card.d_model
