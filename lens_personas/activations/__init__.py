@@ -2,6 +2,11 @@
 
 from lens_personas.activations._cached import CachedActivations
 from lens_personas.activations._collect import collect, residual_norms
+from lens_personas.activations._disk import (
+    StoredActivations,
+    collect_to_disk,
+    open_activations,
+)
 from lens_personas.activations._files import replacing
 from lens_personas.activations._moments import (
     Moments,
@@ -17,6 +22,7 @@ from lens_personas.activations._provenance import (
     check_same_model,
     joint_hash,
     package_version,
+    prompt_hash,
 )
 from lens_personas.activations._read_at import ReadAt
 from lens_personas.activations._stream import Progress
@@ -29,14 +35,18 @@ __all__ = [
     "Moments",
     "Progress",
     "ReadAt",
+    "StoredActivations",
     "check_same_model",
     "collect",
     "collect_group_moments",
     "collect_moments",
+    "collect_to_disk",
     "joint_hash",
     "merge",
     "moments_of",
+    "open_activations",
     "package_version",
+    "prompt_hash",
     "replacing",
     "residual_norms",
 ]

@@ -29,7 +29,7 @@ class CachedActivations:
     """The vector of each prompt at each layer, by site; in prompt order."""
     prompt_norms: Mapping[Site, Float[Tensor, "prompt layer"]]
     """Mean residual norm over each prompt's positions, the first and any answer left out;
-    0 where there is none."""
+    0 where there is none. Empty unless norms were collected."""
     n_positions: Int[Tensor, " prompt"]
     """Number of positions in that mean."""
     prompt_ids: tuple[str, ...]
@@ -76,7 +76,16 @@ class CachedActivations:
         return self.values[site][:, self._column(layer)]
 
     def residual_norms(self, site: Site) -> Float[Tensor, " layer"]:
-        """Mean norm at each layer over all prompt positions; NaN where no prompt has a second."""
+        """Mean norm at each layer over all prompt positions; NaN where no prompt has a second.
+
+        Raises:
+            ValueError: If no norms were collected at that site.
+        """
+        if site not in self.prompt_norms:
+            raise ValueError(
+                f"expected norms at {site.value}, they were collected at "
+                f"{[s.value for s in self.prompt_norms]}; collect with norms=True"
+            )
         weights = self.n_positions.double()[:, None]
         total = (self.prompt_norms[site].double() * weights).sum(dim=0)
         return (total / weights.sum()).float()

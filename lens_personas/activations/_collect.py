@@ -16,7 +16,14 @@ from lens_personas.activations._provenance import (
 from lens_personas.activations._read_at import ReadAt, windows_of
 from lens_personas.activations._stream import Progress, check_request, read_batches
 from lens_personas.hooks import Edit, Site
-from lens_personas.models import DEFAULT_TOKEN_BUDGET, LensModel, Prompt, TokenBatch, model_batches
+from lens_personas.models import (
+    DEFAULT_TOKEN_BUDGET,
+    LensModel,
+    Prompt,
+    TokenBatch,
+    may_share,
+    model_batches,
+)
 
 _LAST_TOKEN = ReadAt(span="prompt", take="last")
 
@@ -28,14 +35,16 @@ def collect(
     sites: Sequence[Site],
     layers: Sequence[int],
     read_at: ReadAt,
+    norms: bool = False,
     edits: Sequence[Edit] = (),
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     progress: Progress | None = None,
 ) -> CachedActivations:
     """One float32 vector for each prompt, layer and site, in prompt order.
 
-    Prompts run in batches of like length; one batch's activations exist at a time.
-    Neither blocks above the highest layer nor the unembedding run.
+    Prompts run in batches of like length, or of a common beginning, which then runs once;
+    one place's activations of one batch exist at a time. Neither blocks above the highest
+    layer nor the unembedding run, and the last block only at the position read where it can.
 
     Args:
         model: The model.
@@ -43,6 +52,8 @@ def collect(
         sites: Points of a block, of width ``d_model``.
         layers: Blocks, counted from 0.
         read_at: Position read in each prompt.
+        norms: Whether to measure the norms over all positions too, in which doses of a vector
+            are given; every position then runs through the last block.
         edits: Edits in force while reading; a place is read after its own edits.
         token_budget: Most tokens in a batch, padding included.
         progress: Called with the number of prompts read and of all.
@@ -54,10 +65,11 @@ def collect(
     return collect_batches(
         model,
         prompts,
-        model_batches(model, prompts, token_budget),
+        model_batches(model, prompts, token_budget, share=may_share(edits)),
         sites=sites,
         layers=layers,
         read_at=read_at,
+        norms=norms,
         edits=edits,
         progress=progress,
     )
@@ -71,6 +83,7 @@ def collect_batches(
     sites: Sequence[Site],
     layers: Sequence[int],
     read_at: ReadAt,
+    norms: bool = False,
     edits: Sequence[Edit] = (),
     progress: Progress | None = None,
 ) -> CachedActivations:
@@ -83,25 +96,26 @@ def collect_batches(
     n_positions = norm_windows[:, 1] - norm_windows[:, 0]
     shape = (len(prompts), len(layers))
     values = {site: torch.empty(*shape, model.card.d_model) for site in sites}
-    norms = {site: torch.empty(shape) for site in sites}
+    prompt_norms = {site: torch.empty(shape) for site in (sites if norms else ())}
     for read in read_batches(
         model,
         batches,
         sites=sites,
         layers=layers,
         windows=windows_of(read_at, prompts),
-        norm_windows=norm_windows,
+        norm_windows=norm_windows if norms else None,
         edits=edits,
         progress=progress,
     ):
         rows = list(read.rows)
         for site in sites:
-            values[site][rows] = read.values[site].float()
-            per_prompt = read.norm_sums[site] / n_positions[rows].clamp_min(1)[:, None]
-            norms[site][rows] = per_prompt.float()
+            values[site][rows] = read.values[site].cpu().float()
+        for site, sums in read.norm_sums.items():
+            per_prompt = sums.cpu() / n_positions[rows].clamp_min(1)[:, None]
+            prompt_norms[site][rows] = per_prompt.float()
     return CachedActivations(
         values=values,
-        prompt_norms=norms,
+        prompt_norms=prompt_norms,
         n_positions=n_positions,
         prompt_ids=tuple(prompt.prompt_id for prompt in prompts),
         prompt_hashes=tuple(prompt_hash(prompt) for prompt in prompts),
@@ -142,6 +156,7 @@ def residual_norms(
         sites=[site],
         layers=layers,
         read_at=_LAST_TOKEN,
+        norms=True,
         token_budget=token_budget,
         progress=progress,
     ).residual_norms(site)

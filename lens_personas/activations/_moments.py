@@ -1,17 +1,22 @@
 """Mean and variance of activations in one pass, without holding the prompts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lens_personas.activations._collect import norm_windows_of
 from lens_personas.activations._read_at import ReadAt, windows_of
 from lens_personas.activations._stream import Progress, check_request, read_batches
 from lens_personas.hooks import Edit, Site
-from lens_personas.models import DEFAULT_TOKEN_BUDGET, LensModel, Prompt, model_batches
+from lens_personas.models import (
+    DEFAULT_TOKEN_BUDGET,
+    LensModel,
+    Prompt,
+    may_share,
+    model_batches,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +144,9 @@ def collect_group_moments(
 ) -> dict[str, Moments]:
     """Moments of each group of prompts, in one pass; ``groups`` holds each prompt's label.
 
+    Sums are float64 on the model's device, of which only two vectors a layer and group come
+    back.
+
     Raises:
         ValueError: If there is not one label a prompt, nothing is asked for, a place does
             not exist, or a prompt lacks the part.
@@ -149,17 +157,32 @@ def collect_group_moments(
     found: dict[str, Moments] = {}
     for read in read_batches(
         model,
-        model_batches(model, prompts, token_budget),
+        model_batches(model, prompts, token_budget, share=may_share(edits)),
         sites=[site],
         layers=layers,
         windows=windows_of(read_at, prompts),
-        norm_windows=norm_windows_of(prompts),
         edits=edits,
         progress=progress,
     ):
         labels = [groups[row] for row in read.rows]
         for label in dict.fromkeys(labels):
             rows = [at for at, each in enumerate(labels) if each == label]
-            part = moments_of(read.values[site][rows], site=site, layers=layers)
+            part = moments_of(_exact(read.values[site][rows]), site=site, layers=layers)
             found[label] = merge(found[label], part) if label in found else part
-    return {label: found[label] for label in dict.fromkeys(groups)}
+    return {label: _on_cpu(found[label]) for label in dict.fromkeys(groups)}
+
+
+def _exact(
+    values: Float[Tensor, "prompt layer d_model"],
+) -> Float64[Tensor, "prompt layer d_model"]:
+    # The one kind of device that has no float64.
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def _on_cpu(moments: Moments) -> Moments:
+    return replace(
+        moments,
+        mean=moments.mean.cpu(),
+        squared_deviations=moments.squared_deviations.cpu(),
+        mean_norm=moments.mean_norm.cpu(),
+    )

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -43,7 +44,7 @@ def save_activations(activations: CachedActivations, folder: Path, *, max_shard_
         {"site": site.value, "start": start, "stop": stop, "file": _write_shard(folder, site, part)}
         for site, start, stop, part in _parts(activations, max_shard_bytes)
     ]
-    norms = {s.value: activations.prompt_norms[s].tolist() for s in activations.sites}
+    norms = {site.value: each.tolist() for site, each in activations.prompt_norms.items()}
     index = {
         "format": FORMAT,
         "sites": [site.value for site in activations.sites],
@@ -78,8 +79,8 @@ def load_activations(folder: Path, *, expected_card: ModelCard | None) -> Cached
     return CachedActivations(
         values={site: _read_site(folder, index, site, shape) for site in sites},
         prompt_norms={
-            site: torch.tensor(index["prompt_norms"][site.value]).reshape(shape[:2])
-            for site in sites
+            Site(name): torch.tensor(each).reshape(shape[:2])
+            for name, each in index["prompt_norms"].items()
         },
         n_positions=torch.tensor(index["n_positions"], dtype=torch.long),
         prompt_ids=tuple(index["prompt_ids"]),
@@ -104,11 +105,48 @@ def _parts(
 def _write_shard(folder: Path, site: Site, part: Float[Tensor, "prompt layer d_model"]) -> str:
     # A view keeps its whole storage, and safetensors refuses memory that is shared.
     own = part.detach().cpu().contiguous().clone()
-    content = hashlib.sha256(own.numpy().tobytes()).hexdigest()[:16]
-    name = f"{site.value}-{content}.safetensors"
+    name = f"{site.value}-{_content(own)}.safetensors"
     with replacing(folder / name) as temporary:
         save_file({"activations": own}, temporary, metadata={"format": FORMAT, "site": site.value})
     return name
+
+
+def check_contents(folder: Path) -> None:
+    """Read every shard and compare it with the hash in its name, one at a time.
+
+    Raises:
+        FileNotFoundError: If there is no index.
+        MismatchError: If a shard is missing, cut short or changed.
+    """
+    for shard in _read_index(folder)["shards"]:
+        path = folder / shard["file"]
+        found = _content(_read_shard(path))
+        if not path.stem.endswith(f"-{found}"):
+            raise MismatchError(
+                f"{path} holds content {found}, expected what its name says; "
+                "delete its folder and collect again"
+            )
+
+
+def read_place(folder: Path, site: Site, layer: int) -> Float[Tensor, "prompt d_model"]:
+    """One site and layer of a folder, read without the rest.
+
+    Raises:
+        FileNotFoundError: If there is no index.
+        ValueError: If that place was not read.
+        MismatchError: If a shard is missing or cut short.
+    """
+    index = _read_index(folder)
+    if site.value not in index["sites"] or layer not in index["layers"]:
+        raise ValueError(
+            f"expected one of the sites {index['sites']} and layers {index['layers']}, got "
+            f"{site.value!r} and {layer}; collect it as well"
+        )
+    column = index["layers"].index(layer)
+    shards = sorted(
+        (s for s in index["shards"] if s["site"] == site.value), key=lambda s: int(s["start"])
+    )
+    return torch.cat([_read_column(folder / shard["file"], column) for shard in shards])
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -144,13 +182,29 @@ def _read_site(
 
 
 def _read_shard(path: Path) -> Float[Tensor, "prompt layer d_model"]:
-    try:
+    with _shard_errors(path):
         return load_file(path)["activations"]
+
+
+def _read_column(path: Path, column: int) -> Float[Tensor, "prompt d_model"]:
+    with _shard_errors(path), safe_open(path, framework="pt") as shard:
+        found: Tensor = shard.get_slice("activations")[:, column]
+        return found
+
+
+@contextmanager
+def _shard_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (SafetensorError, FileNotFoundError, KeyError) as error:
         raise MismatchError(
             f"{path} is named by the index, expected a safetensors file with 'activations', "
-            f"got: {error}; collect again"
+            f"got: {error}; delete its folder and collect again"
         ) from error
+
+
+def _content(values: Float[Tensor, "prompt layer d_model"]) -> str:
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16]
 
 
 def _drop_others(folder: Path, *, keep: set[str]) -> None:

@@ -1,6 +1,6 @@
-"""One pass over the prompts, in batches of like length, keeping one vector a prompt and place."""
+"""One pass over the prompts, batch by batch, keeping one vector a prompt and place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_personas.activations._read_at import mean_in_windows, norm_sum_in_windows
-from lens_personas.hooks import Edit, Site
+from lens_personas.hooks import Edit, Site, TokenLayout
 from lens_personas.models import LensModel, TokenBatch, run_batch
 
 Place = tuple[Site, int]
@@ -26,14 +26,14 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BatchRead:
-    """What was read of one batch, on the CPU."""
+    """What was read of one batch, where the model left it."""
 
     rows: tuple[int, ...]
     """Number of each row in the list of prompts."""
     values: dict[Site, Float[Tensor, "batch layer d_model"]]
     """The vector of each prompt."""
     norm_sums: dict[Site, Float[Tensor, "batch layer"]]
-    """Sum of the norms over the positions whose norms are measured."""
+    """Sum of the norms over the positions whose norms are measured; empty where none are."""
 
 
 def read_batches(
@@ -43,18 +43,23 @@ def read_batches(
     sites: Sequence[Site],
     layers: Sequence[int],
     windows: Int[Tensor, "prompt 2"],
-    norm_windows: Int[Tensor, "prompt 2"],
+    norm_windows: Int[Tensor, "prompt 2"] | None = None,
     edits: Sequence[Edit] = (),
     progress: Progress | None = None,
 ) -> Iterator[BatchRead]:
     """Read the batches one by one; blocks above the highest layer asked for do not run.
+
+    An activation is reduced to what is kept as soon as it is there. Where one position of each
+    prompt is read and no norms are, the last block runs at that position alone if it can.
 
     Raises:
         ValueError: If a place does not exist in the model.
     """
     total, done = sum(len(batch.rows) for batch in batches), 0
     for batch in batches:
-        yield _read(model, batch, sites, layers, _Windows(windows, norm_windows), edits)
+        rows = list(batch.rows)
+        norms = None if norm_windows is None else norm_windows[rows]
+        yield _read(model, batch, sites, layers, _Windows(windows[rows], norms), edits)
         done += len(batch.rows)
         if progress is not None:
             progress(done, total)
@@ -62,8 +67,15 @@ def read_batches(
 
 @dataclass(frozen=True)
 class _Windows:
-    values: Int[Tensor, "prompt 2"]
-    norms: Int[Tensor, "prompt 2"]
+    values: Int[Tensor, "row 2"]
+    norms: Int[Tensor, "row 2"] | None
+
+    def column(self, layout: TokenLayout) -> Int[Tensor, " row"] | None:
+        """Column of the one position read in each row; None where more is."""
+        start, stop = self.values.to(layout.positions.device).unbind(dim=1)
+        if self.norms is not None or bool((stop - start != 1).any()):
+            return None
+        return (layout.positions == start[:, None]).int().argmax(dim=1)
 
 
 def _read(
@@ -74,20 +86,39 @@ def _read(
     windows: _Windows,
     edits: Sequence[Edit],
 ) -> BatchRead:
-    places = [(site, layer) for site in sites for layer in layers]
-    run = run_batch(model, batch, edits=edits, reads=places, last_layer=max(layers))
-    rows, positions = list(batch.rows), batch.layout.positions
-    wanted = windows.values[rows].to(positions.device)
-    measured = windows.norms[rows].to(positions.device)
-    values: dict[Site, Tensor] = {}
-    norms: dict[Site, Tensor] = {}
-    for site in sites:
-        seen = [run.reads[site, layer] for layer in layers]
-        values[site] = torch.stack([mean_in_windows(a, positions, wanted) for a in seen], 1).cpu()
-        norms[site] = torch.stack(
-            [norm_sum_in_windows(a, positions, measured) for a in seen], 1
-        ).cpu()
-    return BatchRead(rows=batch.rows, values=values, norm_sums=norms)
+    norms: dict[Place, Tensor] = {}
+
+    def take(
+        place: Place, activation: Float[Tensor, "batch pos d_model"], layout: TokenLayout
+    ) -> Float[Tensor, "batch d_model"]:
+        positions = layout.positions.to(activation.device)
+        if windows.norms is not None:
+            measured = windows.norms.to(activation.device)
+            norms[place] = norm_sum_in_windows(activation, positions, measured)
+        return mean_in_windows(activation, positions, windows.values.to(activation.device))
+
+    run = run_batch(
+        model,
+        batch,
+        edits=edits,
+        reads=[(site, layer) for site in sites for layer in layers],
+        last_layer=max(layers),
+        take=take,
+        only=windows.column(batch.layout),
+    )
+    measured = [] if windows.norms is None else sites
+    return BatchRead(
+        rows=batch.rows,
+        values={site: _stacked(run.reads, site, layers, model) for site in sites},
+        norm_sums={site: _stacked(norms, site, layers, model) for site in measured},
+    )
+
+
+def _stacked(
+    found: Mapping[Place, Tensor], site: Site, layers: Sequence[int], model: LensModel
+) -> Float[Tensor, "batch layer ..."]:
+    # The blocks of a large model can lie on several devices.
+    return torch.stack([found[site, layer].to(model.device) for layer in layers], dim=1)
 
 
 def check_request(

@@ -77,6 +77,7 @@ def collect_contrast(
         sites=sites,
         layers=layers,
         read_at=contrast.read_at,
+        norms=True,
         token_budget=token_budget,
         progress=progress,
     )

@@ -1,5 +1,7 @@
 """Reading from a model: the right tensor, whatever the batching."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -23,8 +25,10 @@ def shifted(value):
 
 
 def close(a, b):
+    assert a.prompt_norms.keys() == b.prompt_norms.keys()
     for site in a.sites:
         torch.testing.assert_close(a.values[site], b.values[site], atol=1e-4, rtol=1e-4)
+    for site in a.prompt_norms:
         torch.testing.assert_close(a.prompt_norms[site], b.prompt_norms[site], atol=1e-4, rtol=1e-4)
 
 
@@ -52,11 +56,19 @@ def test_layers_are_the_hidden_states_of_transformers(model, prompts, tiny_check
         torch.testing.assert_close(model.logits(last), out.logits[0, -1:], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("norms", [False, True])
+@pytest.mark.parametrize("sites", [SITES, [Site.RESID_POST]])
 @pytest.mark.parametrize("read_at", [LAST, MEAN, ReadAt(span="answer", take="last")])
-def test_streamed_is_one_batch_is_single(model, prompts, read_at):
+def test_streamed_is_one_batch_is_single(model, prompts, read_at, sites, norms):
     def read(token_budget):
         return collect(
-            model, prompts, sites=SITES, layers=LAYERS, read_at=read_at, token_budget=token_budget
+            model,
+            prompts,
+            sites=sites,
+            layers=LAYERS,
+            read_at=read_at,
+            norms=norms,
+            token_budget=token_budget,
         )
 
     whole = read(100_000)
@@ -65,8 +77,9 @@ def test_streamed_is_one_batch_is_single(model, prompts, read_at):
     close(read(1), whole)
 
 
+@pytest.mark.parametrize("norms", [False, True])
 @pytest.mark.parametrize("read_at", [LAST, MEAN])
-def test_left_padding_is_right_padding(model, prompts, read_at):
+def test_left_padding_is_right_padding(model, prompts, read_at, norms):
     left, right = (
         collect_batches(
             model,
@@ -75,10 +88,46 @@ def test_left_padding_is_right_padding(model, prompts, read_at):
             sites=[Site.RESID_POST],
             layers=LAYERS,
             read_at=read_at,
+            norms=norms,
         )
         for side in ("left", "right")
     )
     close(left, right)
+
+
+@pytest.mark.parametrize("read_at", [LAST, MEAN])
+def test_norms_change_no_value_and_are_asked_for(model, prompts, read_at):
+    asked = {"sites": [Site.RESID_PRE, Site.RESID_POST], "layers": LAYERS, "read_at": read_at}
+    without = collect(model, prompts, **asked)
+    with_norms = collect(model, prompts, norms=True, **asked)
+    close(replace(with_norms, prompt_norms={}), without)
+    with pytest.raises(ValueError, match=r"norms at resid_post, .* at \[\]; .* norms=True"):
+        without.residual_norms(Site.RESID_POST)
+    assert with_norms.residual_norms(Site.RESID_POST).shape == (2,)
+
+
+def test_the_last_block_runs_where_it_is_read(model, prompts):
+    if not model.card.drives_blocks:
+        pytest.skip("the last block can only run whole")
+    asked = {"sites": [Site.RESID_POST], "layers": [1], "token_budget": 1}
+    seen = []
+
+    def watch(activation, /, *, hook):
+        seen.append(activation.shape[1])
+        return activation
+
+    edit = Edit(site=Site.MLP_OUT, layer=1, hook=watch)
+    widths = {}
+    for name, more in {
+        "last": {"read_at": LAST},
+        "mean": {"read_at": ReadAt(span="prompt", take="mean")},
+        "norms": {"read_at": LAST, "norms": True},
+    }.items():
+        seen.clear()
+        collect(model, prompts, edits=[edit], **more, **asked)
+        widths[name] = sorted(seen)
+    assert widths["last"] == [1] * len(prompts)
+    assert widths["mean"] == widths["norms"] == sorted(len(prompt.ids) for prompt in prompts)
 
 
 def test_prompts_come_back_in_their_own_order(model, prompts):

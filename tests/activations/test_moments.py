@@ -1,8 +1,11 @@
 """Moments in one pass are the moments of all."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lens_personas.activations import (
     ReadAt,
@@ -13,8 +16,10 @@ from lens_personas.activations import (
     moments_of,
 )
 from lens_personas.hooks import Site
+from lens_personas.models import Prompt
 
 LAST = ReadAt(span="prompt", take="last")
+WHOLE = ReadAt(span="prompt", take="mean")
 PLACE = {"site": Site.RESID_POST, "layers": (0, 2)}
 
 
@@ -113,3 +118,61 @@ def test_every_prompt_needs_a_label(model, prompts):
 def test_no_prompt_has_no_moments():
     with pytest.raises(ValueError, match="at least one prompt and 2 layers"):
         moments_of(torch.ones(0, 2, 3), **PLACE)
+
+
+class _Live(TorchDispatchMode):
+    """Follows the bytes of floating tensors that are alive, views aside, to their peak."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else [out]:
+            new = not func.is_view and not any(tensor is arg for arg in args)
+            if new and isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                self._follow(tensor)
+        return out
+
+    def _follow(self, tensor):
+        n_bytes = tensor.untyped_storage().nbytes()
+        self.now += n_bytes
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(tensor, self._drop, n_bytes)
+
+    def _drop(self, n_bytes):
+        self.now -= n_bytes
+
+
+@pytest.mark.parametrize(("read", "grows"), [(collect_moments, False), (collect, True)])
+def test_memory_of_moments_does_not_grow_with_the_prompts(model, read, grows):
+    place = PLACE if read is collect_moments else {"sites": [PLACE["site"]], "layers": (0, 2)}
+    peaks = []
+    for n in (2, 16):
+        prompts = [
+            Prompt(
+                prompt_id=str(at),
+                ids=(7 + at, *range(3, 12)),
+                prompt_length=10,
+                spans={"prompt": (0, 10)},
+                text="",
+            )
+            for at in range(n)
+        ]
+        with _Live() as live:
+            read(model, prompts, read_at=LAST, token_budget=20, **place)
+        peaks.append(live.peak)
+    # Fourteen more prompts of two layers, in four bytes a dimension.
+    more = 14 * 2 * model.card.d_model * 4
+    assert (peaks[1] - peaks[0] >= more) == grows
+
+
+def test_a_place_is_dropped_before_the_next_one_is_read(model, prompts):
+    peaks = {}
+    for layers in [(2,), (0, 1, 2)]:
+        with _Live() as live:
+            collect_moments(model, prompts, site=Site.RESID_POST, layers=layers, read_at=WHOLE)
+        peaks[len(layers)] = live.peak
+    n_tokens = sum(len(prompt.ids) for prompt in prompts)
+    assert peaks[3] - peaks[1] < n_tokens * model.card.d_model * 4

@@ -18,6 +18,8 @@ def assert_same(a, b):
     assert a.sites == b.sites
     for site in a.sites:
         assert torch.equal(a.values[site], b.values[site])
+    assert a.prompt_norms.keys() == b.prompt_norms.keys()
+    for site in a.prompt_norms:
         torch.testing.assert_close(a.prompt_norms[site], b.prompt_norms[site])
     assert torch.equal(a.n_positions, b.n_positions)
     for name in ("prompt_ids", "prompt_hashes", "layers", "read_at", "provenance", "data_hash"):
@@ -36,8 +38,11 @@ def test_shards_keep_to_their_size(made_by_hand, tmp_path):
     assert sorted(sizes) == [1, 1, 2, 2, 2, 2]
 
 
-def test_what_a_model_gave_comes_back(model, prompts, tmp_path):
-    read = collect(model, prompts, sites=[Site.RESID_POST], layers=[0, 1], read_at=LAST)
+@pytest.mark.parametrize("norms", [False, True])
+def test_what_a_model_gave_comes_back(model, prompts, tmp_path, norms):
+    read = collect(
+        model, prompts, sites=[Site.RESID_POST], layers=[0, 1], read_at=LAST, norms=norms
+    )
     read.save(tmp_path)
     assert_same(CachedActivations.load(tmp_path, expected_card=model.card), read)
 
