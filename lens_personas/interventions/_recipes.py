@@ -21,17 +21,28 @@ def ablate_everywhere(direction: Float[Tensor, " d_model"], card: ModelCard) -> 
     Raises:
         ValueError: If ``direction`` is not a finite vector of the model's width.
     """
-    every, last = tuple(range(card.n_layers)), (card.n_layers - 1,)
-    places = [(Site.RESID_PRE, every)]
-    if card.residual_identity_holds:
-        places += [(Site.ATTN_OUT, every), (Site.MLP_OUT, every)]
-    else:
-        places += [(Site.RESID_MID, every)] if card.edits_resid_mid else []
-        places += [(Site.RESID_POST, last)]
     return tuple(
         Intervention(op="ablate", vector=direction, site=site, layers=layers)
-        for site, layers in places
+        for site, layers in ablation_places(card)
     )
+
+
+def ablation_places(
+    card: ModelCard, *, fewest: bool = False
+) -> tuple[tuple[Site, tuple[int, ...]], ...]:
+    """Sites, with their layers, at which `ablate_everywhere` acts.
+
+    With ``fewest`` those are left out at which nothing is left to remove but rounding: each
+    ``resid_pre`` above the first, where all that was added since has been cleaned. In half
+    precision, where rounding counts, none is left out.
+    """
+    every, last = tuple(range(card.n_layers)), (card.n_layers - 1,)
+    if card.residual_identity_holds:
+        once = fewest and card.dtype in ("float32", "float64")
+        first = (0,) if once else every
+        return (Site.RESID_PRE, first), (Site.ATTN_OUT, every), (Site.MLP_OUT, every)
+    middle = ((Site.RESID_MID, every),) if card.edits_resid_mid else ()
+    return (Site.RESID_PRE, every), *middle, (Site.RESID_POST, last)
 
 
 def relative_dose(vector: Float[Tensor, " d_model"], resid_norm: float, share: float) -> float:

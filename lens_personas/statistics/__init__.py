@@ -12,6 +12,7 @@ from lens_personas.statistics._correlation import (
     leave_one_out_r2,
 )
 from lens_personas.statistics._distinguish import auroc, auroc_interval, d_prime, mann_whitney
+from lens_personas.statistics._finite import finite_mean_margin
 from lens_personas.statistics._intervals import (
     Interval,
     cluster_bootstrap,
@@ -46,6 +47,7 @@ __all__ = [
     "cohen_kappa",
     "correlation",
     "d_prime",
+    "finite_mean_margin",
     "leave_one_out_r2",
     "mann_whitney",
     "max_statistic",

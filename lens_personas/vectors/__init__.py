@@ -8,6 +8,7 @@ from lens_personas.vectors._caa import (
     caa_vector,
     items_from_questions,
 )
+from lens_personas.vectors._candidates import RefusalCandidates, refusal_candidates
 from lens_personas.vectors._compare import VectorComparison, compare_vectors
 from lens_personas.vectors._contrast import (
     Contrast,
@@ -45,6 +46,7 @@ __all__ = [
     "AnswerStrings",
     "Contrast",
     "ContrastActivations",
+    "RefusalCandidates",
     "SteeringVector",
     "VectorComparison",
     "VectorProvenance",
@@ -61,6 +63,7 @@ __all__ = [
     "read_mean_differences",
     "read_refusal_direction",
     "read_tensor",
+    "refusal_candidates",
     "refusal_items",
     "refusal_request_contrast",
     "refusal_vector_from_questions",

@@ -46,6 +46,7 @@ def card() -> ModelCard:
         residual_identity_error=0.0,
         residual_identity_holds=True,
         edits_resid_mid=True,
+        drives_blocks=True,
         lens_is_exact=True,
         tokenizer_hash="0",
         chat_template_hash=None,
