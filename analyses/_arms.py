@@ -13,14 +13,16 @@ from torch import Tensor
 from analyses.scores import SCORE_COLUMNS, Kind, Treatment
 from lens_personas.hooks import Edit, Site
 from lens_personas.interventions import (
+    Arm,
     RowPlan,
     ablate_everywhere,
     compile_row_plan,
     per_row_additions,
+    sweep,
 )
 from lens_personas.models import LensModel, Prompt, generate
 from lens_personas.personas import Request
-from lens_personas.readouts import RefusalTokens, StringJudge, score_refusal
+from lens_personas.readouts import RefusalTokens, StringJudge, refusal_score, score_refusal
 
 Action = Treatment | Literal["baseline"]
 """What is done to a request; ``baseline`` for nothing."""
@@ -89,7 +91,7 @@ def deal(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class ArmRows:
     """One arm at one layer on some requests."""
 
     name: ArmName
@@ -104,24 +106,20 @@ class Cell:
     """The requests."""
 
 
-def score_cells(bench: Bench, cells: Sequence[Cell], say: Say, *, answers: bool) -> pd.DataFrame:
-    """Refusal scores of cells that share treatment and layer, in one batched call.
+def score_arms(bench: Bench, arms: Sequence[ArmRows], say: Say, *, answers: bool) -> pd.DataFrame:
+    """Refusal scores of arms that share treatment and layer, in one batched call.
 
     With ``answers`` each row is also answered greedily, with the edits in force, and judged.
 
     Raises:
-        ValueError: If the cells differ in treatment or layer.
+        ValueError: If the arms differ in treatment or layer.
     """
-    if len({(cell.treatment, cell.layer) for cell in cells}) != 1:
-        raise ValueError("expected cells of one treatment and one layer, got several")
-    rows = [(cell, request) for cell in cells for request in cell.requests]
-    prompts = [_prompt(bench, cell, request, say) for cell, request in rows]
+    if len({(arm.treatment, arm.layer) for arm in arms}) != 1:
+        raise ValueError("expected arms of one treatment and one layer, got several")
+    rows = [(arm, request) for arm in arms for request in arm.requests]
+    prompts = [_prompt(bench, arm, request, say) for arm, request in rows]
     edits = _edits(bench, rows)
-    scores = [float("nan")] * len(rows)
-    if bench.tokens is not None:
-        scores = score_refusal(
-            bench.model, prompts, bench.tokens, edits=edits, token_budget=bench.token_budget
-        ).tolist()
+    scores = _scores(bench, rows, prompts, edits)
     labels: list[str | None] = [None] * len(rows)
     if answers:
         written = generate(
@@ -135,17 +133,49 @@ def score_cells(bench: Bench, cells: Sequence[Cell], say: Say, *, answers: bool)
     return _frame(rows, scores, labels)
 
 
-def _prompt(bench: Bench, cell: Cell, request: Request, say: Say) -> Prompt:
-    if cell.treatment == "prompt":
-        return say(request, bench.owner(request.prompt_id, cell.name.persona))
+def _scores(
+    bench: Bench,
+    rows: Sequence[tuple[ArmRows, Request]],
+    prompts: Sequence[Prompt],
+    edits: tuple[Edit, ...],
+) -> list[float]:
+    """Refusal score of each row; NaN where no token tells a refusal."""
+    tokens = bench.tokens
+    if tokens is None:
+        return [float("nan")] * len(rows)
+    budget = bench.token_budget
+    if rows[0][0].treatment not in ("plus", "minus"):
+        found = score_refusal(bench.model, prompts, tokens, edits=edits, token_budget=budget)
+        return [float(score) for score in found]
+
+    token_ids = torch.tensor(tokens.token_ids)
+
+    def score(logits: Float[Tensor, "batch d_vocab"]) -> Float[Tensor, "batch 1"]:
+        return refusal_score(logits, token_ids)[:, None]
+
+    # The same requests under many vectors: what lies below the edit runs once a request.
+    numbers = {prompt_id: at for at, prompt_id in enumerate(dict.fromkeys(_ids(rows)))}
+    distinct = [bench.plain[prompt_id] for prompt_id in numbers]
+    arm = Arm(prompts=tuple(numbers[prompt_id] for prompt_id in _ids(rows)), edits=edits)
+    (swept,) = sweep(bench.model, distinct, [arm], score, token_budget=budget)
+    return [float(score) for score in swept[:, 0]]
+
+
+def _ids(rows: Sequence[tuple[ArmRows, Request]]) -> list[str]:
+    return [request.prompt_id for _, request in rows]
+
+
+def _prompt(bench: Bench, arm: ArmRows, request: Request, say: Say) -> Prompt:
+    if arm.treatment == "prompt":
+        return say(request, bench.owner(request.prompt_id, arm.name.persona))
     return bench.plain[request.prompt_id]
 
 
-def _edits(bench: Bench, rows: Sequence[tuple[Cell, Request]]) -> tuple[Edit, ...]:
+def _edits(bench: Bench, rows: Sequence[tuple[ArmRows, Request]]) -> tuple[Edit, ...]:
     treatment, layer = rows[0][0].treatment, rows[0][0].layer
     if treatment in ("baseline", "prompt"):
         return ()
-    vectors = [bench.vector(r.prompt_id, cell.name.persona, layer) for cell, r in rows]
+    vectors = [bench.vector(r.prompt_id, arm.name.persona, layer) for arm, r in rows]
     if treatment == "ablate":
         plans = tuple(ablate_everywhere(vector, bench.model.card) for vector in vectors)
         return compile_row_plan(RowPlan(plans=plans), card=bench.model.card)
@@ -164,21 +194,21 @@ def _edits(bench: Bench, rows: Sequence[tuple[Cell, Request]]) -> tuple[Edit, ..
 
 
 def _frame(
-    rows: Sequence[tuple[Cell, Request]], scores: Sequence[float], labels: Sequence[str | None]
+    rows: Sequence[tuple[ArmRows, Request]], scores: Sequence[float], labels: Sequence[str | None]
 ) -> pd.DataFrame:
     records = [
         (
-            cell.name.persona,
-            cell.name.group,
-            cell.name.kind,
-            cell.treatment,
-            cell.layer,
-            cell.split,
+            arm.name.persona,
+            arm.name.group,
+            arm.name.kind,
+            arm.treatment,
+            arm.layer,
+            arm.split,
             request.prompt_id,
             bool(request.harmful),
             score,
             label,
         )
-        for (cell, request), score, label in zip(rows, scores, labels, strict=True)
+        for (arm, request), score, label in zip(rows, scores, labels, strict=True)
     ]
     return pd.DataFrame(records, columns=list(SCORE_COLUMNS))

@@ -1,12 +1,14 @@
 """The command line: thin commands over the studies; heavy imports wait until one runs."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from analyses._cli_errors import user_errors
+from analyses._cli_plan import plan
+from analyses._cli_runs import runs_app
 
 app = typer.Typer(
     name="lens-personas",
@@ -19,6 +21,8 @@ organism_app = typer.Typer(help="The embedded model whose truth is known.", no_a
 vectors_app = typer.Typer(help="Fit, show and compare vectors.", no_args_is_help=True)
 app.add_typer(organism_app, name="organism")
 app.add_typer(vectors_app, name="vectors")
+app.add_typer(runs_app, name="runs")
+app.command()(plan)
 
 STUDIES = {"whos-asking": "Do personas move refusal, as a prompt and as a vector, and why?"}
 """Studies by name."""
@@ -40,7 +44,7 @@ Set = Annotated[
 def demo(out: Out = None, seed: Seed = None, as_json: Json = False) -> None:
     """Run the study "Who's asking?" at its small setting on the embedded model."""
     flags = {"model": "organism:chat", "seed": seed}
-    with _user_errors():
+    with user_errors():
         _study(flags, preset="small", file=None, assignments=(), out=out, as_json=as_json)
 
 
@@ -64,9 +68,15 @@ def study(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
     config: Config = None,
     assign: Set = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for several workers.")] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers of Ray.")] = None,
+    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a study and print its table; with --out also keep everything it rests on."""
+    """Run a study and print its table; with --out keep everything it rests on.
+
+    The same command again goes on where a run in --out stood.
+    """
     flags = {
         "model": model,
         "seed": seed,
@@ -76,10 +86,16 @@ def study(
         "device": device,
         "dtype": dtype,
     }
-    with _user_errors():
+    with user_errors():
         _known_study(name)
         _study(
-            flags, preset=preset, file=config, assignments=assign or (), out=out, as_json=as_json
+            flags,
+            preset=preset,
+            file=config,
+            assignments=assign or (),
+            out=out,
+            as_json=as_json,
+            engine={"engine": engine, "workers": workers, "address": address},
         )
 
 
@@ -98,7 +114,7 @@ def report(
     ] = False,
 ) -> None:
     """Write a run's report.html anew from its results."""
-    with _user_errors():
+    with user_errors():
         from analyses._report import write_report
         from analyses._runs import read_run
         from analyses._store import load_result
@@ -121,7 +137,7 @@ def train(
     assign: Set = None,
 ) -> None:
     """Train a base and a chat organism from scratch, about ten minutes on one core."""
-    with _user_errors():
+    with user_errors():
         from analyses._organism_train import train_command
 
         trained = train_command(
@@ -145,7 +161,7 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Show what was measured in the organism, and what failed."""
-    with _user_errors():
+    with user_errors():
         from rich.console import Console
 
         from analyses._organism_show import card_table, card_to_json, organism_card_command
@@ -171,7 +187,7 @@ def extract(
     assign: Set = None,
 ) -> None:
     """Fit every persona's vector and refusal both ways, and save them with their provenance."""
-    with _user_errors():
+    with user_errors():
         from analyses._config import build_config
         from analyses._vector_files import extract_vectors
 
@@ -185,7 +201,7 @@ def extract(
 @vectors_app.command()
 def show(file: Annotated[Path, typer.Argument(help="A vector file.")]) -> None:
     """Show where a vector points, what it was fitted on, and its length by layer."""
-    with _user_errors():
+    with user_errors():
         from rich.console import Console
 
         from analyses._vector_files import vector_view
@@ -199,7 +215,7 @@ def compare(
     second: Annotated[Path, typer.Argument(help="A vector file.")],
 ) -> None:
     """Show the cosine of two vectors by layer."""
-    with _user_errors():
+    with user_errors():
         from rich.console import Console
 
         from analyses._vector_files import comparison_view
@@ -215,10 +231,19 @@ def _study(
     assignments: Any,
     out: Path | None,
     as_json: bool,
+    engine: dict[str, Any] | None = None,
 ) -> None:
-    from analyses._session import run_and_show
+    from analyses._session import EngineFlags, run_and_show
 
-    run_and_show(flags, preset=preset, file=file, assignments=assignments, out=out, as_json=as_json)
+    run_and_show(
+        flags,
+        preset=preset,
+        file=file,
+        assignments=assignments,
+        out=out,
+        as_json=as_json,
+        engine=EngineFlags(**engine or {}),
+    )
 
 
 def _known_study(name: str) -> None:
@@ -231,22 +256,9 @@ def _known_study(name: str) -> None:
 
 
 def _threads(model: str) -> None:
-    from analyses._session import fit_threads
+    from analyses._threads import fit_threads
 
     fit_threads(model)
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turn what a user can mend into one line and exit code 2."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        raise typer.Exit(130) from None
 
 
 def main() -> None:

@@ -32,6 +32,8 @@ class WhosAskingConfig(BaseModel):
     """Parameter dtype."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``mps``."""
+    device_map: Literal["auto", "balanced", "sequential"] | dict[str, int | str] | None = None
+    """How the model is spread over several GPUs where one is too small; ``device`` is ``auto``."""
     backend: Literal["auto", "hooked_transformer", "bridge"] = "auto"
     """TransformerLens class."""
     seed: Annotated[int, Field(ge=0)] = 0

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -10,36 +11,21 @@ from typing import Any
 
 import yaml
 
+from analyses._assemble import StudyRun
+from analyses._config import WhosAskingConfig
+from analyses._data import study_data
+from analyses._folder import RunFolderError, file_hash, model_files, open_run, write_text
 from analyses._json import json_safe
 from analyses._report import write_report
-from analyses._store import save_result
-from analyses._study import StudyRun
+from analyses._store import load_result, save_result
 from analyses._summary import summary
+from analyses._verify import broken_files, broken_shards
+from analyses.whos_asking import WhosAsking
 from lens_personas import __version__
 from lens_personas.activations import replacing
 from lens_personas.vectors import save_vector
 
 _PACKAGES = ("transformer-lens", "transformers", "torch", "numpy", "scipy")
-
-
-class RunFolderError(ValueError):
-    """A run cannot be written where it was asked for."""
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something other than a run, before any work is done.
-
-    Raises:
-        RunFolderError: If it is a file, or a folder with other things in it.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise RunFolderError(f"expected a folder for the run, got the file {str(folder)!r}")
-    begun = (folder / "run.json").is_file() or (folder / "config.yaml").is_file()
-    if folder.is_dir() and any(folder.iterdir()) and not begun:
-        raise RunFolderError(
-            f"expected a new or empty folder or an earlier run, got {str(folder)!r} with other "
-            "files in it; choose another --out"
-        )
 
 
 def write_run(run: StudyRun, folder: Path, *, seconds: float, full_text: bool) -> Path:
@@ -52,41 +38,42 @@ def write_run(run: StudyRun, folder: Path, *, seconds: float, full_text: bool) -
         full_text: Whether requests and answers stand in the report, rather than their lengths.
 
     Returns:
-        The report's path.
+        Path of ``run.json``, which is written last and has the hashes of the others.
 
     Raises:
         OSError: If the disk refuses.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     # Written last, taken away first: a folder with it is whole, of one run.
     (folder / "run.json").unlink(missing_ok=True)
-    (folder / "results").mkdir(exist_ok=True)
-    (folder / "vectors").mkdir(exist_ok=True)
-    write_text(folder / "config.yaml", yaml.safe_dump(run.result.settings, sort_keys=False))
-    save_result(run.result, folder)
-    with replacing(folder / "results" / "scores.parquet") as path:
-        run.scores.to_parquet(path)
-    # Of an earlier run: its personas may not be those of this one.
-    for stale in (folder / "vectors").glob("*.safetensors"):
-        stale.unlink()
-    for fitted in run.vectors:
-        save_vector(fitted.vector, folder / "vectors" / vector_file(fitted.vector.name))
-    report = folder / "report.html"
-    write_report(run.result, report, full_text=full_text)
-    write_text(folder / "summary.json", _json(summary(run.result)))
+    # Of processes that were killed; none writes here any more.
+    for part in folder.rglob(".*.tmp"):
+        part.unlink(missing_ok=True)
+    written = [folder / "config.yaml", folder / "summary.json"]
+    write_text(written[0], yaml.safe_dump(run.result.settings, sort_keys=False))
+    write_text(written[1], _json(summary(run.result)))
+    written += [save_result(run.result, folder), *(folder / "results").glob("result.*.parquet")]
+    written += [_write_scores(run, folder), *_write_vectors(run, folder)]
+    write_report(run.result, folder / "report.html", full_text=full_text)
+    hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in written}
     # Last: a folder with this file is whole.
-    write_text(folder / "run.json", _json(_about(run, seconds, full_text)))
-    return report
+    write_text(folder / "run.json", _json(_about(run, seconds, full_text) | {"files": hashes}))
+    return folder / "run.json"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then put it in place.
-
-    Raises:
-        OSError: If the disk refuses.
-    """
+def _write_scores(run: StudyRun, folder: Path) -> Path:
+    path = folder / "results" / "scores.parquet"
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        run.scores.to_parquet(temporary)
+    return path
+
+
+def _write_vectors(run: StudyRun, folder: Path) -> list[Path]:
+    target = folder / "vectors"
+    target.mkdir(parents=True, exist_ok=True)
+    paths = [target / vector_file(fitted.vector.name) for fitted in run.vectors]
+    for path, fitted in zip(paths, run.vectors, strict=True):
+        save_vector(fitted.vector, path)
+    return paths
 
 
 def _about(run: StudyRun, seconds: float, full_text: bool) -> dict[str, Any]:
@@ -102,17 +89,13 @@ def _about(run: StudyRun, seconds: float, full_text: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "model": run.result.model,
-        "data": {key: {"sha256": _hash(Path(file))} for key, file in files.items()},
+        "data": {key: {"sha256": file_hash(Path(file))} for key, file in files.items()},
         "report_full_text": full_text,
     }
 
 
 def _json(value: Any) -> str:
     return json.dumps(json_safe(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _hash(path: Path) -> str:
-    return sha256(path.expanduser().read_bytes()).hexdigest()
 
 
 def vector_file(name: str) -> str:
@@ -136,3 +119,24 @@ def read_run(folder: Path) -> dict[str, Any]:
         )
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
+
+
+def finished_run(config: WhosAskingConfig, folder: Path) -> WhosAsking | None:
+    """The result of a run that is complete and whole; None where anything is left to do.
+
+    The checkpoint is not loaded: its files' sizes and times are looked at.
+
+    Raises:
+        RunFolderError: If the folder cannot hold the run, or holds another study's.
+        LedgerError: If the folder's ledger is damaged.
+    """
+    with closing(open_run(folder, config, study_data(config))) as ledger:
+        entries = ledger.entries()
+        # The run's files are the last cell: it is entered when all others are known.
+        if not any(e.cell.kind == "files" for e in entries):
+            return None
+        if any(e.status != "done" for e in entries) or broken_shards(ledger, folder):
+            return None
+        if broken_files(folder) or ledger.about("model_files") != model_files(config):
+            return None
+    return load_result(folder)

@@ -1,27 +1,42 @@
 """One study from the command line: settings, progress, tables, files."""
 
+import importlib.util
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from analyses import _workbench
-from analyses._config import build_config
+from analyses._assemble import StudyRun
+from analyses._config import WhosAskingConfig, build_config
+from analyses._executor import Executor
+from analyses._folder import check_folder
 from analyses._json import json_safe
-from analyses._runs import check_folder, write_run
-from analyses._study import run_study
+from analyses._runs import finished_run, write_run
+from analyses._study import Engine, Write, run_study
 from analyses._summary import summary
 from analyses._text_table import text_table
+from analyses._threads import fit_threads
+from analyses.whos_asking import WhosAsking
 
-SMALL_WIDTH = 256
-"""Width of the residual stream up to which one thread is faster than several."""
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFlags:
+    """What computes the cells, as asked for on the command line."""
+
+    engine: str = "local"
+    """``local`` for this process, ``ray`` for workers of Ray."""
+    workers: int | None = None
+    """Workers of Ray; None for 1."""
+    address: str | None = None
+    """Address of a Ray cluster; None for one that is started here."""
 
 
 def run_and_show(
@@ -32,45 +47,77 @@ def run_and_show(
     assignments: Sequence[str],
     out: Path | None,
     as_json: bool,
+    engine: EngineFlags | None = None,
 ) -> None:
-    """Run the study, keep it where asked, and print its tables or its summary.
+    """Run the study or go on with it, keep it where asked, and print tables or summary.
 
     Raises:
         ConfigError: If a setting is wrong.
-        RunFolderError: If the run cannot be written there.
-        ValueError: If model or data do not fit.
+        RunFolderError: If the run cannot be written there, or another study's is there.
+        LedgerError: If the run's ledger is damaged.
+        DiskFullError: If there is no room left.
+        ValueError: If model or data do not fit, or the engine is not there.
     """
     config = build_config(file=file, assignments=assignments, flags=flags, preset=preset)
+    made_by = engine_of(engine or EngineFlags(), config)
     if out is not None:
         check_folder(out)
+        if (known := finished_run(config, out)) is not None:
+            _show(known, f"complete: nothing was computed; report: {_report(out)}", as_json)
+            return
     fit_threads(config.model)
     start = time.perf_counter()
     with progress_bar() as tell:
-        run = run_study(config, progress=tell)
-    seconds = time.perf_counter() - start
-    report = None
-    if out is not None:
-        report = write_run(run, out, seconds=seconds, full_text=run.fictional)
+        write = None if out is None else _writer(out)
+        run = run_study(config, folder=out, engine=made_by, write=write, progress=tell)
+    where = f"; report: {_report(out)}" if out is not None else ""
+    _show(run.result, f"{time.perf_counter() - start:.0f} s{where}", as_json)
+
+
+def engine_of(flags: EngineFlags, config: WhosAskingConfig) -> Engine | None:
+    """What makes the executor; None for this process.
+
+    Raises:
+        ValueError: If there is no such engine, it is not installed, or the flags do not fit it.
+    """
+    if flags.engine == "local":
+        if flags.workers is not None or flags.address is not None:
+            raise ValueError("expected --engine ray beside --workers or --address, got local")
+        return None
+    if flags.engine != "ray":
+        raise ValueError(f"unknown engine {flags.engine!r}; there is local, ray")
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(
+            "expected Ray for --engine ray, it is not installed; pip install 'lens-personas[ray]'"
+        )
+
+    def ray_executor(folder: Path) -> Executor:
+        from analyses._executor_ray import RayExecutor
+
+        return RayExecutor(folder, config, workers=flags.workers or 1, address=flags.address)
+
+    return ray_executor
+
+
+def _writer(folder: Path) -> Write:
+    def write(run: StudyRun, seconds: float) -> Path:
+        return write_run(run, folder, seconds=seconds, full_text=run.fictional)
+
+    return write
+
+
+def _report(folder: Path) -> Path:
+    return folder / "report.html"
+
+
+def _show(result: WhosAsking, line: str, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(json_safe(summary(run.result)), indent=2, allow_nan=False))
+        typer.echo(json.dumps(json_safe(summary(result)), indent=2, allow_nan=False))
         return
     console = Console()
-    console.print(text_table(run.result))
-    where = f"; report: {report}" if report else ""
+    console.print(text_table(result))
     # A path is not markup, and is whole on one line.
-    console.print(f"{seconds:.0f} s{where}", highlight=False, markup=False, soft_wrap=True)
-
-
-def fit_threads(model: str) -> None:
-    """Use one thread for a tiny model, where handing work out costs more than doing it."""
-    config = Path(model).expanduser() / "config.json"
-    width = SMALL_WIDTH + 1
-    if model.startswith("organism:"):
-        width = 0
-    elif config.is_file():
-        width = json.loads(config.read_text(encoding="utf-8")).get("hidden_size", width)
-    if width <= SMALL_WIDTH:
-        torch.set_num_threads(1)
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -6,13 +6,13 @@ from pathlib import Path
 from rich.console import Group
 from rich.table import Table
 
-from analyses._collect import answer_requests, fit
+from analyses._collect import answer, fit, judged
 from analyses._config import WhosAskingConfig
 from analyses._data import study_data
 from analyses._runs import vector_file
-from analyses._study import load
-from analyses._workbench import Workbench
-from lens_personas.readouts import StringJudge
+from analyses._vectors import vector_names
+from analyses._workbench import workbench
+from analyses._worker import load
 from lens_personas.vectors import compare_vectors, load_vector, save_vector
 
 
@@ -23,17 +23,13 @@ def extract_vectors(config: WhosAskingConfig, folder: Path) -> tuple[Path, ...]:
         ValueError: If settings, model or data do not fit.
         OSError: If the disk refuses.
     """
-    work = Workbench(
-        config=config, data=study_data(config), model=load(config), tell=lambda what, done, of: None
-    )
-    plain = {request.prompt_id: work.say(request, None) for request in work.requests}
-    judge = StringJudge()
-    labels = {i: judge(answer.text) for i, answer in answer_requests(work, plain).items()}
+    work = workbench(config, study_data(config), load(config))
+    labels = judged({each.prompt_id: each for each in answer(work, work.requests)})
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for fitted in fit(work, plain, labels).values():
-        paths.append(folder / vector_file(fitted.vector.name))
-        save_vector(fitted.vector, paths[-1])
+    for name in vector_names(work.data, config.vector_method):
+        paths.append(folder / vector_file(name))
+        save_vector(fit(work, name, labels).vector, paths[-1])
     return tuple(paths)
 
 

@@ -15,7 +15,7 @@ from analyses.whos_asking import VectorQuality
 from lens_personas.activations import ReadAt
 from lens_personas.geometry import SplitHalf
 from lens_personas.models import LensModel, Prompt
-from lens_personas.personas import Persona, PersonaTurn
+from lens_personas.personas import PersonaTurn
 from lens_personas.vectors import (
     PERSONA_SPAN,
     AnswerFormat,
@@ -23,6 +23,7 @@ from lens_personas.vectors import (
     Contrast,
     ContrastActivations,
     SteeringVector,
+    YesNoItem,
     caa_contrast,
     collect_contrast,
     fit_contrast,
@@ -80,56 +81,103 @@ def _smaller(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else min(first, second)
 
 
-def fit_vectors(
+def vector_names(data: StudyData, method: VectorMethod) -> tuple[str, ...]:
+    """Names of a study's vectors: every persona and neutral text, and :data:`REFUSAL_NAMES`."""
+    nulls = [null for null in data.nulls if method == "statements" or null.questions]
+    return (*(text.name for text in (*data.personas, *nulls)), *REFUSAL_NAMES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How a study's vectors are fitted."""
+
+    layers: tuple[int, ...]
+    """Blocks whose output is read."""
+    turn: PersonaTurn
+    """Turn that carries the persona."""
+    method: VectorMethod
+    """What persona vectors are made from."""
+    read: StatementRead
+    """Where a statement's residual is read."""
+    seed: int
+    """Seed of every draw."""
+    token_budget: int
+    """Tokens in a batch, padding included."""
+
+
+def fit_vector(
     model: LensModel,
     data: StudyData,
+    name: str,
+    settings: FitSettings,
     *,
-    layers: tuple[int, ...],
-    turn: PersonaTurn,
-    method: VectorMethod,
-    read: StatementRead,
-    seed: int,
-    harmful: Sequence[Prompt],
-    harmless: Sequence[Prompt],
-    token_budget: int,
-) -> dict[str, FittedVector]:
-    """Vectors by name: every persona and neutral text, and :data:`REFUSAL_NAMES`.
+    requests: tuple[Sequence[Prompt], Sequence[Prompt]],
+) -> FittedVector:
+    """One vector of :func:`vector_names`.
+
+    Args:
+        model: The model.
+        data: Personas, and yes/no questions on refusing.
+        name: Whose vector.
+        settings: How it is fitted.
+        requests: Harmful and harmless prompts; read for refusal by requests alone.
 
     Raises:
+        KeyError: If there is no persona of that name.
         ValueError: If a persona lacks what its vector is made from.
     """
-    rng = np.random.default_rng(seed)
-    data = _with_known_answers(model, data)
-    contrasts = {
-        persona.name: _caa(model, persona, data, seed)
-        if method == "questions"
-        else statement_contrast(
-            model,
-            persona,
-            others=data.personas,
-            seed=seed,
-            turn=turn,
-            read_at=_READ_AT[read],
-            # Many templates ask for a user turn.
-            user_turn=data.greeting,
-        )
-        for persona in (*data.personas, *_with_vectors(data, method))
-    }
-    by_questions, by_requests = REFUSAL_NAMES
-    contrasts[by_questions] = caa_contrast(
-        model,
-        refusal_items(data.refusal, data.fulfilment, rng),
-        seed=seed,
-        to_label="refusal",
-        from_label="fulfilment",
-        answer_format=data.answer_format,
-        strings=data.answer_strings,
+    contrast = contrast_of(model, data, name, settings, requests)
+    layers, token_budget = settings.layers, settings.token_budget
+    read = collect_contrast(model, contrast, layers=layers, token_budget=token_budget)
+    return FittedVector(
+        vector=fit_contrast(contrast, read), halves=_halves(contrast, read, layers, settings.seed)
     )
-    contrasts[by_requests] = refusal_request_contrast(harmful, harmless)
-    return {
-        name: _fit(model, replace(contrast, name=name), layers, seed, token_budget)
-        for name, contrast in contrasts.items()
-    }
+
+
+def contrast_of(
+    model: LensModel,
+    data: StudyData,
+    name: str,
+    settings: FitSettings,
+    requests: tuple[Sequence[Prompt], Sequence[Prompt]],
+) -> Contrast:
+    """The prompts that a vector is read from; see :func:`fit_vector`.
+
+    Raises:
+        KeyError: If there is no persona of that name.
+        ValueError: If a persona lacks what its vector is made from.
+    """
+    data = _with_known_answers(model, data)
+    return replace(_contrast(model, data, name, settings, requests), name=name)
+
+
+def _contrast(
+    model: LensModel,
+    data: StudyData,
+    name: str,
+    settings: FitSettings,
+    requests: tuple[Sequence[Prompt], Sequence[Prompt]],
+) -> Contrast:
+    by_questions, by_requests = REFUSAL_NAMES
+    if name == by_requests:
+        return refusal_request_contrast(*requests)
+    seed = settings.seed
+    if name == by_questions:
+        items = refusal_items(data.refusal, data.fulfilment, np.random.default_rng(seed))
+        return _caa(model, items, data, seed, labels=("refusal", "fulfilment"))
+    persona = data.texts[name]
+    if settings.method == "questions":
+        return _caa(model, items_from_questions(persona), data, seed, labels=("yes", "no"))
+    return statement_contrast(
+        model,
+        persona,
+        others=data.personas,
+        seed=seed,
+        turn=settings.turn,
+        read_at=_READ_AT[settings.read],
+        # Many templates ask for a user turn.
+        user_turn=data.greeting,
+    )
 
 
 def _with_known_answers(model: LensModel, data: StudyData) -> StudyData:
@@ -151,29 +199,22 @@ def _with_known_answers(model: LensModel, data: StudyData) -> StudyData:
     return data
 
 
-def _with_vectors(data: StudyData, method: VectorMethod) -> tuple[Persona, ...]:
-    """Neutral texts that have what a vector is made from."""
-    return tuple(null for null in data.nulls if method == "statements" or null.questions)
-
-
-def _caa(model: LensModel, persona: Persona, data: StudyData, seed: int) -> Contrast:
+def _caa(
+    model: LensModel,
+    items: Sequence[YesNoItem],
+    data: StudyData,
+    seed: int,
+    *,
+    labels: tuple[str, str],
+) -> Contrast:
     return caa_contrast(
         model,
-        items_from_questions(persona),
+        items,
         seed=seed,
-        to_label="yes",
-        from_label="no",
+        to_label=labels[0],
+        from_label=labels[1],
         answer_format=data.answer_format,
         strings=data.answer_strings,
-    )
-
-
-def _fit(
-    model: LensModel, contrast: Contrast, layers: tuple[int, ...], seed: int, token_budget: int
-) -> FittedVector:
-    read = collect_contrast(model, contrast, layers=layers, token_budget=token_budget)
-    return FittedVector(
-        vector=fit_contrast(contrast, read), halves=_halves(contrast, read, layers, seed)
     )
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from analyses._config import ConfigError, WhosAskingConfig
 from analyses._data import StudyData
-from lens_personas.models import LensModel, Prompt, render
+from lens_personas.models import LensModel, ModelCard, Prompt, render
 from lens_personas.personas import PersonaTurn, Request, conversation, persona_text
 
 Progress = Callable[[str, int, int], None]
@@ -15,17 +16,15 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workbench:
-    """What a study works with."""
+class Outline:
+    """What a study rests on, as far as it is known without the model at hand."""
 
     config: WhosAskingConfig
     """What was asked."""
     data: StudyData
     """Personas and requests."""
-    model: LensModel
-    """The model."""
-    tell: Progress
-    """Hears of every step."""
+    card: ModelCard
+    """What the model is."""
 
     def __post_init__(self) -> None:
         """Refuse layers that the model lacks, before any work is done.
@@ -33,12 +32,11 @@ class Workbench:
         Raises:
             ConfigError: If the model lacks one that was asked for.
         """
-        n_layers = self.model.card.n_layers
+        n_layers = self.card.n_layers
         beyond = [at for at in self.layers if not 0 <= at < n_layers]
         if beyond:
             raise ConfigError(
-                f"unknown layers {beyond}; {self.model.card.model_id} has layers 0 to "
-                f"{n_layers - 1}"
+                f"unknown layers {beyond}; {self.card.model_id} has layers 0 to {n_layers - 1}"
             )
 
     def rng(self, purpose: str) -> np.random.Generator:
@@ -48,21 +46,21 @@ class Workbench:
     @property
     def layers(self) -> tuple[int, ...]:
         """Layers that are steered."""
-        n_layers = self.model.card.n_layers
+        n_layers = self.card.n_layers
         asked = self.config.layers
         return tuple(range(n_layers)) if asked == "all" else tuple(sorted(set(asked)))
 
     @property
     def choosable(self) -> tuple[int, ...]:
         """Layers of which one is chosen to be tested; all, where none is early enough."""
-        bound = int(self.config.choose_below * self.model.card.n_layers)
+        bound = int(self.config.choose_below * self.card.n_layers)
         return tuple(layer for layer in self.layers if layer < bound) or self.layers
 
     @property
     def turn(self) -> PersonaTurn:
         """Turn that carries the persona."""
         if self.config.persona_turn == "auto":
-            return "system" if self.model.card.has_system_role else "user"
+            return "system" if self.card.has_system_role else "user"
         return self.config.persona_turn
 
     @property
@@ -76,12 +74,35 @@ class Workbench:
         found: tuple[Request, ...] = getattr(self.data.split, split)
         return tuple(request for request in found if request.harmful is harmful)
 
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench(Outline):
+    """What cells are computed with; see :func:`workbench`."""
+
+    model: LensModel
+    """The model."""
+
+    @cached_property
+    def plain(self) -> dict[str, Prompt]:
+        """Prompt of each request alone, by ``prompt_id``."""
+        return {request.prompt_id: self.say(request, None) for request in self.requests}
+
     def say(self, request: Request, persona: str | None) -> Prompt:
-        """Prompt of a request alone, or under a persona or neutral text.
+        """Prompt of a request alone, or under a persona or neutral text; rendered once.
 
         Raises:
             KeyError: If there is no such persona.
         """
+        said = self._said
+        if (request.prompt_id, persona) not in said:
+            said[request.prompt_id, persona] = self._render(request, persona)
+        return said[request.prompt_id, persona]
+
+    @cached_property
+    def _said(self) -> dict[tuple[str, str | None], Prompt]:
+        return {}
+
+    def _render(self, request: Request, persona: str | None) -> Prompt:
         text = None
         if persona is not None:
             found = self.data.texts[persona]
@@ -89,3 +110,12 @@ class Workbench:
             text = persona_text(found, min(asked, len(found.statements)))
         turns = conversation(request.text, persona_text=text, turn=self.turn)
         return render(self.model, turns, prompt_id=request.prompt_id)
+
+
+def workbench(config: WhosAskingConfig, data: StudyData, model: LensModel) -> Workbench:
+    """A study's settings and data with the model.
+
+    Raises:
+        ConfigError: If the model lacks a layer that was asked for.
+    """
+    return Workbench(config=config, data=data, card=model.card, model=model)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses._arms import ArmName, Bench, Cell, deal, score_cells
+from analyses._arms import ArmName, ArmRows, Bench, deal, score_arms
 from analyses.scores import SCORE_COLUMNS
 from lens_personas.geometry import random_directions
 from lens_personas.interventions import Intervention, ablate_everywhere, compile_plan
@@ -64,9 +64,9 @@ def say(bench: Bench, request: Request, persona: str) -> Prompt:
     return render(bench.model, turns, prompt_id=request.prompt_id)
 
 
-def cells(treatment: str, requests: tuple[Request, ...], *, layer: int = -1) -> list[Cell]:
+def cells(treatment: str, requests: tuple[Request, ...], *, layer: int = -1) -> list[ArmRows]:
     return [
-        Cell(
+        ArmRows(
             name=ArmName(persona=name, group="other", kind="persona"),
             treatment=treatment,
             layer=layer,
@@ -77,8 +77,8 @@ def cells(treatment: str, requests: tuple[Request, ...], *, layer: int = -1) -> 
     ]
 
 
-def scored(bench: Bench, these: list[Cell], *, answers: bool = False) -> pd.DataFrame:
-    return score_cells(bench, these, lambda r, p: say(bench, r, p), answers=answers)
+def scored(bench: Bench, these: list[ArmRows], *, answers: bool = False) -> pd.DataFrame:
+    return score_arms(bench, these, lambda r, p: say(bench, r, p), answers=answers)
 
 
 def alone(bench: Bench, prompt: Prompt, plan: tuple[Intervention, ...] = ()) -> float:
@@ -159,7 +159,7 @@ def test_without_refusal_tokens_scores_are_nan(bench: Bench, requests: tuple[Req
 
 def test_cells_of_two_layers_are_refused(bench: Bench, requests: tuple[Request, ...]) -> None:
     both = [*cells("plus", requests, layer=2), *cells("plus", requests, layer=5)]
-    with pytest.raises(ValueError, match="cells of one treatment and one layer, got several"):
+    with pytest.raises(ValueError, match="arms of one treatment and one layer, got several"):
         scored(bench, both)
 
 

@@ -38,9 +38,14 @@ def assert_one_line(stderr: str) -> None:
 def test_help_names_every_command() -> None:
     done = invoke("--help")
     assert done.exit_code == 0
-    for command in ("demo", "study", "studies", "report", "organism", "vectors"):
+    for command in ("demo", "study", "studies", "report", "organism", "vectors", "runs"):
         assert command in done.stdout
-    for group, commands in (("organism", ("train", "card")), ("vectors", ("extract", "compare"))):
+    groups = (
+        ("organism", ("train", "card")),
+        ("vectors", ("extract", "compare")),
+        ("runs", ("list", "show", "resume", "verify")),
+    )
+    for group, commands in groups:
         listed = invoke(group, "--help").stdout
         assert all(command in listed for command in commands)
 
@@ -68,6 +73,8 @@ def test_studies_are_listed_with_their_question() -> None:
         ((*STUDY, "--seed", "-1"), "setting 'seed'"),
         ((*STUDY, "--dtype", "int4"), "setting 'dtype'"),
         ((*STUDY, "--device", "abacus"), "abacus"),
+        ((*STUDY, "--engine", "abacus"), "unknown engine 'abacus'; there is local, ray"),
+        ((*STUDY, "--workers", "2"), "expected --engine ray beside --workers or --address"),
         (("vectors", "show", "none.safetensors"), "none.safetensors"),
         (("vectors", "compare", "none.safetensors", "none.safetensors"), "none.safetensors"),
         (("vectors", "extract", "--out", "x", "--set", "zzz=1"), "unknown setting 'zzz'"),
@@ -87,6 +94,16 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert_one_line(done.stderr)
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == [], "a command that failed left something"
+
+
+def test_an_engine_that_is_not_installed_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = invoke(*STUDY, "--engine", "ray")
+    assert done.exit_code == 2
+    assert_one_line(done.stderr)
+    assert "pip install 'lens-personas[ray]'" in done.stderr
 
 
 @pytest.mark.parametrize("file", ["p.jsonl", "p.yaml"])

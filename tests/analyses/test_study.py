@@ -14,12 +14,13 @@ import torch
 from scipy.stats import binom, spearmanr
 from typer.testing import CliRunner
 
-from analyses import _study
+from analyses import _evaluate
+from analyses._assemble import StudyRun
 from analyses._cli import app
 from analyses._config import WhosAskingConfig, build_config
 from analyses._json import json_safe
 from analyses._store import load_result
-from analyses._study import StudyRun, run_study
+from analyses._study import run_study
 from analyses._summary import summary
 from analyses.persona_effects import Effect
 from analyses.whos_asking import WhosAsking
@@ -232,7 +233,7 @@ def test_where_no_first_token_tells_a_refusal_the_answers_are_studied(
     organism: LensModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for a vocabulary without a word that opens refusals: every score is missing."""
-    monkeypatch.setattr(_study, "find_refusal_tokens", lambda *given: (None, False))
+    monkeypatch.setattr(_evaluate, "opening_tokens", lambda *given: (None, False))
     result = run_study(reduced(layers=(2, 7)), model=organism).result
     assert (result.status, result.effects.outcome) == ("studied", "answered")
     assert result.refusal_tokens == ()

@@ -12,7 +12,8 @@ import yaml
 from typer.testing import CliRunner
 
 from analyses._cli import app
-from analyses._runs import RunFolderError, check_folder, vector_file
+from analyses._folder import RunFolderError, check_folder
+from analyses._runs import vector_file
 from analyses._store import load_result
 from lens_personas.models.organism import (
     checkpoint_path,
@@ -157,12 +158,11 @@ def test_the_report_can_be_made_anew(finished: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_run_replaces_the_first(
-    finished: Path, stranger: Path, personas: Rows, requests: Rows, tmp_path: Path
+def test_bare_rows_as_csv_and_yaml_are_enough(
+    stranger: Path, personas: Rows, requests: Rows, tmp_path: Path
 ) -> None:
-    """CSV and YAML, the user turn, no targets, only harmful rows: into the same kind of folder."""
-    out = tmp_path / "again"
-    shutil.copytree(finished, out)
+    """The user turn, no targets, only harmful rows."""
+    out = tmp_path / "run"
     bare = [{k: row[k] for k in ("text", "harmful")} for row in requests if row["harmful"]]
     renamed = [{k: v for k, v in row.items() if k != "opposite"} for row in personas]
     renamed[0]["name"] = "renamed"
@@ -184,7 +184,6 @@ def test_a_second_run_replaces_the_first(
     assert found["sizes"]["test_harmless"] > 0, "everyday requests stand in"
     names = {load_vector(file).name for file in (out / "vectors").glob("*.safetensors")}
     assert "renamed" in names
-    assert "only said" not in names, "a vector of the earlier run is still there"
 
 
 @pytest.mark.slow
@@ -210,13 +209,22 @@ def test_a_folder_with_other_things_is_refused_before_any_work(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_new_empty_and_earlier_folders_are_accepted_and_files_are_not(tmp_path: Path) -> None:
+def test_new_and_empty_folders_are_accepted_and_files_are_not(tmp_path: Path) -> None:
     check_folder(tmp_path / "new")
     check_folder(tmp_path)
-    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "ledger.sqlite").write_bytes(b"")
     check_folder(tmp_path)
     with pytest.raises(RunFolderError, match=r"expected a folder for the run, got the file"):
-        check_folder(tmp_path / "run.json")
+        check_folder(tmp_path / "ledger.sqlite")
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.yaml"])
+def test_a_run_of_an_earlier_version_is_not_gone_on_with(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("{}", encoding="utf-8")
+    done = study("--model", str(tmp_path / "none"), "--out", str(tmp_path))
+    assert done.exit_code == 2
+    assert "which an earlier version wrote and which cannot be gone on with" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_file_names_of_vectors_are_safe_and_tell_names_apart() -> None:
