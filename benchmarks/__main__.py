@@ -1,0 +1,5 @@
+"""``python -m benchmarks``."""
+
+from benchmarks._cli import app
+
+app()
