@@ -75,7 +75,7 @@ def generate(
         draws = torch.rand(size, generator=generator, device=generator.device)
     choose = _Chooser(temperature=temperature, draws=draws)
     out: list[Generation | None] = [None] * len(prompts)
-    for batch in model_batches(model, prompts, token_budget):
+    for batch in model_batches(model, prompts, token_budget, whole=True):
         new_ids = _continue(model, batch, edits, max_new_tokens, choose, use_cache)
         for row, ids in zip(batch.rows, new_ids.tolist(), strict=True):
             out[row] = _generation(model, prompts[row].prompt_id, ids)

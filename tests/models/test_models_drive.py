@@ -280,6 +280,16 @@ def test_prompts_with_nothing_in_common_are_batched_as_ever(
         ]
 
 
+def test_batches_on_a_cpu_stay_small_unless_a_whole_one_is_asked_for(
+    loaded: Callable[[str], LensModel], prompt_of: Callable[..., Prompt]
+) -> None:
+    prompts = [prompt_of(1, *[20 + at] * 99) for at in range(150)]
+    small = model_batches(loaded("llama"), prompts, 10**6)
+    assert len(small) > 1
+    assert all(batch.tokens.numel() <= 512 * 768 // 32 for batch in small)
+    assert len(model_batches(loaded("llama"), prompts, 10**6, whole=True)) == 1
+
+
 def test_chosen_entries_of_the_vocabulary_are_those_of_the_whole(
     loaded: Callable[[str], LensModel],
 ) -> None:
