@@ -27,7 +27,9 @@ def has_tokenizer(folder: Path) -> bool:
     return (folder / "tokenizer.json").is_file()
 
 
-def paper_model(shape: Shape, tokenizer_folder: Path | None, *, dtype: str) -> LensModel:
+def paper_model(
+    shape: Shape, tokenizer_folder: Path | None, *, dtype: str, device: str = "cpu"
+) -> LensModel:
     """A model with card and tokenizer that renders prompts and runs nothing.
 
     Args:
@@ -35,6 +37,7 @@ def paper_model(shape: Shape, tokenizer_folder: Path | None, *, dtype: str) -> L
         tokenizer_folder: Where its tokenizer lies; None for one token a byte, to be made
             coarser by :func:`estimated`.
         dtype: Parameter dtype.
+        device: ``cpu`` or ``cuda``: batches are cut by it.
 
     Raises:
         CostError: If there is no tokenizer in the folder.
@@ -55,7 +58,7 @@ def paper_model(shape: Shape, tokenizer_folder: Path | None, *, dtype: str) -> L
         # Prompts of bytes are longer than they will be.
         n_ctx=shape.n_ctx * (CHARACTERS if tokenizer_folder is None else 1),
         dtype=dtype,
-        device="cpu",
+        device=device,
         tied_embeddings=shape.tied,
         residual_identity_error=0.0,
         residual_identity_holds=True,

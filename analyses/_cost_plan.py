@@ -122,7 +122,8 @@ def cost_plan(
     folder = model_config if model_config.is_dir() else model_config.parent
     words = tokenizer or (folder if has_tokenizer(folder) else None)
     asked = config.model_copy(update={"model": str(folder.resolve())})
-    model = paper_model(shape, words, dtype=config.dtype)
+    kind = "cpu" if sheet.name == "cpu" else "cuda"
+    model = paper_model(shape, words, dtype=config.dtype, device=kind)
     work = workbench(asked, study_data(asked), model)
     ours, plain = (
         StudyCost(work=work, estimates=words is None, plain=each) for each in (False, True)

@@ -167,7 +167,7 @@ class StudyCost:
 
     def _generated(self, prompts: Sequence[Prompt]) -> CellCost:
         n_new, n_layers = self.work.config.max_new_tokens, self.work.card.n_layers
-        batches = self._sizes(prompts)
+        batches = self._sizes(prompts, whole=True)
         return CellCost(
             rows=len(prompts),
             tokens=self._tokens(prompts) + n_new * len(prompts),
@@ -205,17 +205,20 @@ class StudyCost:
     def _as_tokens(self, prompts: Sequence[Prompt]) -> list[Prompt]:
         return [estimated(prompt) if self.estimates else prompt for prompt in prompts]
 
-    def _sizes(self, prompts: Sequence[Prompt], *, share: bool = False) -> tuple[Batch, ...]:
+    def _sizes(
+        self, prompts: Sequence[Prompt], *, share: bool = False, whole: bool = False
+    ) -> tuple[Batch, ...]:
         # The sweeps put the same prompts to the model at every layer.
-        key = (share, tuple(id(prompt) for prompt in prompts))
+        key = (share, whole, tuple(id(prompt) for prompt in prompts))
         if key not in self._known:
             budget = self.work.config.token_budget
+            share = share and not self.plain
             found = model_batches(
-                self.work.model, self._as_tokens(prompts), budget, share=share and not self.plain
+                self.work.model, self._as_tokens(prompts), budget, share=share, whole=whole
             )
             self._known[key] = sizes(found)
         return self._known[key]
 
     @cached_property
-    def _known(self) -> dict[tuple[bool, tuple[int, ...]], tuple[Batch, ...]]:
+    def _known(self) -> dict[tuple[bool, bool, tuple[int, ...]], tuple[Batch, ...]]:
         return {}

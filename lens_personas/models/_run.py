@@ -241,7 +241,7 @@ def model_batches(
             f"expected prompts of at most {model.card.n_ctx} tokens, the longest has {longest}; "
             "use fewer statements or a model with a longer context"
         )
-    if model.device.type == "cpu" and not whole:
+    if model.card.device == "cpu" and not whole:
         token_budget = min(token_budget, max(256, _CPU_BATCH // model.card.d_model))
     make = shared_batches if share and model.card.drives_blocks else batches
     return list(make(prompts, pad_id=pad_id(model), device=model.device, token_budget=token_budget))
