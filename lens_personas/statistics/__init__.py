@@ -13,6 +13,7 @@ from lens_personas.statistics._correlation import (
 )
 from lens_personas.statistics._distinguish import auroc, auroc_interval, d_prime, mann_whitney
 from lens_personas.statistics._finite import finite_mean_margin
+from lens_personas.statistics._interaction import between_share, interaction_p
 from lens_personas.statistics._intervals import (
     Interval,
     cluster_bootstrap,
@@ -22,7 +23,8 @@ from lens_personas.statistics._intervals import (
     wilson,
 )
 from lens_personas.statistics._max_statistic import max_statistic
-from lens_personas.statistics._mediation import Mediation, paired_mediation
+from lens_personas.statistics._mediation import Mediation, paired_mediation, paired_ratio
+from lens_personas.statistics._null_range import null_range
 from lens_personas.statistics._paired import (
     PairedBinary,
     SignedRank,
@@ -31,6 +33,17 @@ from lens_personas.statistics._paired import (
     wilcoxon,
 )
 from lens_personas.statistics._power import minimal_detectable_effect, minimal_detectable_net
+from lens_personas.statistics._prediction import (
+    Prediction,
+    best_r2_p,
+    compare_predictors,
+    one_predictor_r2,
+)
+from lens_personas.statistics._spread import (
+    dealt_columns,
+    simultaneous_bootstrap,
+    spread_interval,
+)
 
 __all__ = [
     "Correlation",
@@ -39,25 +52,36 @@ __all__ = [
     "Mediation",
     "Method",
     "PairedBinary",
+    "Prediction",
     "SignedRank",
     "adjust",
     "auroc",
     "auroc_interval",
+    "best_r2_p",
+    "between_share",
     "cluster_bootstrap",
     "cohen_kappa",
+    "compare_predictors",
     "correlation",
     "d_prime",
+    "dealt_columns",
     "finite_mean_margin",
+    "interaction_p",
     "leave_one_out_r2",
     "mann_whitney",
     "max_statistic",
     "mcnemar_exact",
     "minimal_detectable_effect",
     "minimal_detectable_net",
+    "null_range",
+    "one_predictor_r2",
     "paired_bootstrap",
     "paired_mediation",
+    "paired_ratio",
     "prediction_interval",
     "sign_flip",
+    "simultaneous_bootstrap",
+    "spread_interval",
     "unpaired_bootstrap",
     "wilcoxon",
     "wilson",

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_personas.statistics._checks import require_finite, require_same_length
-from lens_personas.statistics._intervals import Interval, bootstrap_interval
+from lens_personas.statistics._intervals import Interval, bootstrap_interval, undefined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,50 @@ def paired_mediation(
         for part in (_total, _indirect, _direct)
     )
     return Mediation(total=total, indirect=indirect, direct=direct, n=len(outcome_change))
+
+
+def paired_ratio(
+    numerator: Float[np.ndarray, " part"],
+    denominator: Float[np.ndarray, " prompt"],
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """Mean of one change over the mean of another, such as the share that is mediated.
+
+    Both are resampled by prompt. Only the estimate is given where the denominator's own interval
+    holds 0: a share of nothing has no bounds.
+
+    Raises:
+        ValueError: If a change is not finite, the two differ in length, or ``level`` is not in
+            (0, 1).
+    """
+    require_same_length(numerator=numerator, denominator=denominator)
+    require_finite("numerator", numerator)
+    require_finite("denominator", denominator)
+    seed = rng.integers(2**63)
+    whole, ratio = (
+        bootstrap_interval(
+            part,
+            [numerator, denominator],
+            rng=np.random.default_rng(seed),
+            n_resamples=n_resamples,
+            level=level,
+            n_units=len(denominator),
+            paired=True,
+        )
+        for part in (_total, _ratio)
+    )
+    return ratio if whole.excludes(0.0) else undefined(level, ratio.estimate)
+
+
+def _ratio(
+    numerator: Float[np.ndarray, "*draws prompt"],
+    denominator: Float[np.ndarray, "*draws prompt"],
+    axis: int,
+) -> Float[np.ndarray, "*draws"]:
+    return np.asarray(numerator.mean(axis=axis) / denominator.mean(axis=axis))
 
 
 def _total(

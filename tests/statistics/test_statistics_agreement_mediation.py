@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lens_personas.statistics import cohen_kappa, paired_mediation
+from lens_personas.statistics import cohen_kappa, paired_mediation, paired_ratio
 
 
 def test_kappa_is_one_for_copies_zero_for_chance_and_matches_its_formula(rng):
@@ -58,3 +58,15 @@ def test_mediation_is_undefined_without_data_or_a_mediator_that_varies(rng):
     assert math.isnan(paired_mediation(np.empty(0), np.empty(0), rng=rng).total.estimate)
     with pytest.raises(ValueError, match=r"lengths {'mediator_change': 2, 'outcome_change': 3}"):
         paired_mediation(np.ones(2), np.ones(3), rng=rng)
+
+
+def test_a_share_is_found_and_has_no_bounds_where_there_is_nothing_to_share(rng):
+    total = rng.normal(2.0, 0.5, 60)
+    found = paired_ratio(0.5 * total + rng.normal(0, 0.1, 60), total, rng=rng)
+    assert found.low < 0.5 < found.high
+    assert found.high - found.low < 0.2
+    nothing = paired_ratio(total, rng.normal(0, 1, 60) - 0.1, rng=rng)
+    assert math.isnan(nothing.low)
+    assert math.isnan(paired_ratio(np.empty(0), np.empty(0), rng=rng).estimate)
+    with pytest.raises(ValueError, match="numerator"):
+        paired_ratio(np.array([np.nan, 1.0]), np.ones(2), rng=rng)
