@@ -25,6 +25,7 @@ from lens_personas.geometry._stability import (
     bootstrap_cone,
     cosine_ceiling,
     permuted_cosines,
+    permuted_differences,
     spearman_brown,
     split_half_cosine,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "effective_rank",
     "paired_difference_of_means",
     "permuted_cosines",
+    "permuted_differences",
     "project_out",
     "project_out_rows",
     "projection",

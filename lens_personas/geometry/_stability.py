@@ -105,6 +105,28 @@ def permuted_cosines(
         ValueError: If a side has fewer than 2 rows, pairs are asked for and the sides differ
             in size, or ``n_permutations`` is below 1.
     """
+    drawn = permuted_differences(
+        positive, negative, generator=generator, n_permutations=n_permutations, paired=paired
+    )
+    cosines = torch.cosine_similarity(drawn, matched(reference, drawn)[None], dim=-1, eps=0.0)
+    return cosines.to(working_dtype(positive))
+
+
+def permuted_differences(
+    positive: Float[Tensor, "positive d_model"],
+    negative: Float[Tensor, "negative d_model"],
+    *,
+    generator: torch.Generator,
+    n_permutations: int = 1000,
+    paired: bool = False,
+) -> Float[Tensor, "permutation d_model"]:
+    """Differences of means under shuffled labels, in float64: vectors of nothing but chance.
+
+    For cosines with many references at once; for one, `permuted_cosines`.
+
+    Raises:
+        ValueError: As `permuted_cosines`.
+    """
     _check(positive, negative, paired, n_permutations)
     if paired:
         rows = positive.double() - negative.double()
@@ -113,9 +135,7 @@ def permuted_cosines(
         rows = torch.cat([positive, negative]).double()
         order = _orders(len(rows), n_permutations, generator)
         weights = torch.where(order < len(positive), 1.0 / len(positive), -1.0 / len(negative))
-    reference = matched(reference, rows)
-    cosines = torch.cosine_similarity(_weighted(weights, rows), reference[None], dim=-1, eps=0.0)
-    return cosines.to(working_dtype(positive))
+    return _weighted(weights, rows)
 
 
 def spearman_brown(half_cosine: float) -> float:

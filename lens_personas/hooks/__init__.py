@@ -28,6 +28,7 @@ from lens_personas.hooks._rows import (
     ablate_row_directions,
     add_row_directions,
     replace_row_states,
+    set_row_projections,
 )
 from lens_personas.hooks._site import Site
 
@@ -61,5 +62,6 @@ __all__ = [
     "replace_row_states",
     "scope_mask",
     "set_projection_to",
+    "set_row_projections",
     "span_mask",
 ]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_personas.geometry import add_row_vectors, unit_vector
-from lens_personas.hooks._checks import checked_rows, fitted
+from lens_personas.hooks._checks import checked_rows, checked_vector, fitted
 from lens_personas.hooks._protocol import HookFn, RowHooks
 
 
@@ -92,6 +92,39 @@ def replace_row_states(states: Float[Tensor, "row d_model"]) -> RowHooks:
     return make
 
 
+def set_row_projections(
+    direction: Float[Tensor, " d_model"], values: Float[Tensor, " row"]
+) -> RowHooks:
+    """Maker of hooks that set the projection on ``direction`` to each row's own value.
+
+    Values are in units of the activation along the unit vector; the length of the direction has
+    no effect, its sign does.
+
+    Raises:
+        ValueError: If the direction has no finite, positive norm, or a value is not finite.
+    """
+    unit = unit_vector(checked_vector(direction, name="direction"))
+    targets = _checked_doses(values, n_rows=len(values))
+
+    def make(rows: Sequence[int], /) -> HookFn:
+        chosen = targets[row_index(rows, n_rows=len(targets))]
+
+        def set_to(
+            activation: Float[Tensor, "batch pos d_model"], /, *, hook: object
+        ) -> Float[Tensor, "batch pos d_model"]:
+            if len(chosen) != len(activation):
+                raise ValueError(
+                    f"expected a batch of the {len(chosen)} rows the hook was made for, "
+                    f"got {len(activation)}; repeat the row numbers where the batch is expanded"
+                )
+            fit = fitted(unit, activation)
+            return _with_row_projections(activation, fit, chosen.to(activation.device))
+
+        return set_to
+
+    return make
+
+
 def row_index(rows: Sequence[int], *, n_rows: int) -> list[int]:
     """The row numbers as an index.
 
@@ -127,6 +160,18 @@ def _project_out_rows(
     along = einsum(exact, units, "batch pos d_model, batch d_model -> batch pos")
     removed = einsum(along, units, "batch pos, batch d_model -> batch pos d_model")
     return (exact - removed).to(activation.dtype)
+
+
+def _with_row_projections(
+    activation: Float[Tensor, "batch pos d_model"],
+    unit: Float[Tensor, " d_model"],
+    values: Float[Tensor, " batch"],
+) -> Float[Tensor, "batch pos d_model"]:
+    # In float32 for the reason above.
+    exact = activation.to(torch.promote_types(activation.dtype, torch.float32))
+    unit = unit.to(exact.dtype)
+    added = values.to(exact.dtype)[:, None] - exact @ unit
+    return (exact + added[..., None] * unit).to(activation.dtype)
 
 
 def _filled_rows(

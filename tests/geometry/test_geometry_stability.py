@@ -11,6 +11,7 @@ from lens_personas.geometry import (
     cosine_ceiling,
     difference_of_means,
     permuted_cosines,
+    permuted_differences,
     spearman_brown,
     split_half_cosine,
 )
@@ -146,3 +147,16 @@ def test_stability_refuses_too_few_rows_and_broken_pairs(stability, torch_rng):
 def test_stability_refuses_no_draws(torch_rng):
     with pytest.raises(ValueError, match="at least 1 draw, got 0"):
         bootstrap_cone(torch.ones(3, 3), torch.ones(4, 3), generator=torch_rng, n_resamples=0)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_permuted_differences_are_the_vectors_behind_the_cosines(paired):
+    rows = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(1))
+    draws = [torch.Generator().manual_seed(2) for _ in range(2)]
+    vectors = permuted_differences(*rows, generator=draws[0], n_permutations=40, paired=paired)
+    reference = torch.arange(5.0)
+    cosines = permuted_cosines(
+        *rows, reference, generator=draws[1], n_permutations=40, paired=paired
+    )
+    for vector, found in zip(vectors, cosines, strict=True):
+        torch.testing.assert_close(cosine(vector.float(), reference), found)

@@ -15,6 +15,8 @@ from lens_personas.hooks import (
     compile_edits,
     replace_by,
     replace_row_states,
+    set_projection_to,
+    set_row_projections,
 )
 
 
@@ -30,6 +32,10 @@ PAIRS = {
         lambda vectors, row: add_direction(vectors[row], dose=float(DOSES[row])),
     ),
     "ablate": (ablate_row_directions, lambda vectors, row: ablate_direction(vectors[row])),
+    "set": (
+        lambda vectors: set_row_projections(vectors[0], DOSES[: len(vectors)]),
+        lambda vectors, row: set_projection_to(vectors[0], float(DOSES[row])),
+    ),
     "replace": (replace_row_states, lambda vectors, row: replace_by(vectors[row])),
 }
 
@@ -95,3 +101,13 @@ def test_bad_values_are_refused(vectors):
 def test_a_row_of_zeros_is_a_control_for_addition(activation):
     make = add_row_directions(torch.zeros(2, 8), torch.ones(2))
     assert torch.equal(make([0, 1])(activation, hook=None), activation)
+
+
+def test_a_projection_is_set_to_one_finite_value_a_row(activation, vectors):
+    unit = vectors[0] / vectors[0].norm()
+    edited = set_row_projections(vectors[0], DOSES)([3, 1])(activation, hook=None)
+    torch.testing.assert_close(edited @ unit, DOSES[[3, 1]][:, None].expand(2, edited.shape[1]))
+    with pytest.raises(ValueError, match="finite doses"):
+        set_row_projections(vectors[0], DOSES / 0)
+    with pytest.raises(ValueError, match="positive norm"):
+        set_row_projections(torch.zeros(8), torch.ones(2))
