@@ -37,6 +37,7 @@ def generate(
     generator: torch.Generator | None = None,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     use_cache: bool = True,
+    exit_layer: int | None = None,
 ) -> tuple[Generation, ...]:
     """Answers to all prompts, in their order; greedy at temperature 0.
 
@@ -45,6 +46,9 @@ def generate(
     from the last prompt token on. Sampling draws one number a prompt and step up front,
     so its answers do not hang on the batching, and arms that share a generator's seed
     share the draws.
+
+    With ``exit_layer`` every new token is read off that layer by final norm and unembedding
+    (early exit, or early decoding of all tokens); the blocks above it do not run.
 
     Args:
         model: The model.
@@ -55,11 +59,13 @@ def generate(
         generator: Source of the draws; needed for sampling.
         token_budget: Tokens in a batch, padding included.
         use_cache: Whether keys and values are kept; without, every step runs the whole text.
+        exit_layer: Block after which tokens are read, counted from 0; None for the last one.
 
     Raises:
         ValueError: If the limit is not positive, a prompt and its answer do not fit the
             context, the temperature is negative or not finite, sampling has no
-            generator, or an edit does not fit the model.
+            generator, there is no such block, or an edit does not fit the model or lies above
+            the block where tokens are read.
     """
     _check_options(max_new_tokens, temperature, generator)
     longest = max((len(prompt.ids) for prompt in prompts), default=0)
@@ -69,14 +75,20 @@ def generate(
             f"{max_new_tokens}; shorten the prompts or lower max_new_tokens"
         )
     check_places(model, [(edit.site, edit.layer) for edit in edits], edited=True)
+    last_layer = _last_layer(model, edits, exit_layer)
     draws = None
     if generator is not None and temperature > 0:
         size = (max_new_tokens, len(prompts))
         draws = torch.rand(size, generator=generator, device=generator.device)
-    choose = _Chooser(temperature=temperature, draws=draws)
+    way = _Way(
+        max_new_tokens=max_new_tokens,
+        choose=_Chooser(temperature=temperature, draws=draws),
+        use_cache=use_cache,
+        last_layer=last_layer,
+    )
     out: list[Generation | None] = [None] * len(prompts)
     for batch in model_batches(model, prompts, token_budget, whole=True):
-        new_ids = _continue(model, batch, edits, max_new_tokens, choose, use_cache)
+        new_ids = _continue(model, batch, edits, way)
         for row, ids in zip(batch.rows, new_ids.tolist(), strict=True):
             out[row] = _generation(model, prompts[row].prompt_id, ids)
     return tuple(answer for answer in out if answer is not None)
@@ -93,6 +105,24 @@ def _check_options(
         )
     if temperature > 0 and generator is None:
         raise ValueError("expected a generator for sampling (temperature > 0), got None")
+
+
+def _last_layer(model: LensModel, edits: Sequence[Edit], exit_layer: int | None) -> int:
+    """Block after which tokens are read."""
+    n_layers = model.card.n_layers
+    last = n_layers - 1 if exit_layer is None else exit_layer
+    if not 0 <= last < n_layers:
+        raise ValueError(
+            f"expected an exit_layer from 0 to {n_layers - 1}, got {last}: "
+            f"{model.card.model_id} has {n_layers} layers"
+        )
+    above = sorted({edit.layer for edit in edits if edit.layer > last})
+    if above:
+        raise ValueError(
+            f"expected edits at layers up to {last}, after which tokens are read, got some at "
+            f"{above}, which do not run; leave them out or read at a later layer"
+        )
+    return last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,23 +150,28 @@ def _inverse_sample(
     return torch.searchsorted(cumulative, wanted[:, None], right=True)[:, 0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """How tokens are added to a batch."""
+
+    max_new_tokens: int
+    choose: _Chooser
+    use_cache: bool
+    last_layer: int
+
+
 @torch.no_grad()
 def _continue(
-    model: LensModel,
-    batch: TokenBatch,
-    edits: Sequence[Edit],
-    max_new_tokens: int,
-    choose: _Chooser,
-    use_cache: bool,
+    model: LensModel, batch: TokenBatch, edits: Sequence[Edit], way: _Way
 ) -> Int[Tensor, "batch new"]:
     stop = torch.tensor(model.stop_ids, dtype=torch.long, device=model.device)
-    cache = model.new_cache(len(batch.rows)) if use_cache else None
+    cache = model.new_cache(len(batch.rows)) if way.use_cache else None
     tokens, layout = batch.tokens, batch.layout
     # Rows of the batch that are not done: the others have left it.
     going = torch.arange(len(batch.rows), device=model.device)
-    new = tokens.new_full((len(going), max_new_tokens), model.stop_ids[0] if len(stop) else 0)
+    new = tokens.new_full((len(going), way.max_new_tokens), model.stop_ids[0] if len(stop) else 0)
     start = 0
-    for step in range(max_new_tokens):
+    for step in range(way.max_new_tokens):
         rows = [batch.rows[at] for at in going.tolist()]
         window = layout.window(start, tokens.shape[1])
         resid = model.run(
@@ -144,11 +179,11 @@ def _continue(
             layout.positions,
             hooks=compile_edits(edits, window, rows),
             cache=cache,
-            last_layer=model.card.n_layers - 1,
+            last_layer=way.last_layer,
         )
-        chosen = choose(model.logits(resid[:, -1]), rows, step)
+        chosen = way.choose(model.logits(resid[:, -1]), rows, step)
         new[going, step] = chosen
-        start = tokens.shape[1] if use_cache else 0
+        start = tokens.shape[1] if way.use_cache else 0
         tokens, layout = torch.cat([tokens, chosen[:, None]], dim=1), _longer(layout)
         kept = (~torch.isin(chosen, stop)).nonzero()[:, 0]
         if len(kept) == 0:

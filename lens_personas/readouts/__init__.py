@@ -13,6 +13,27 @@ from lens_personas.readouts._lens import (
     answer_lens,
     logit_lens,
 )
+from lens_personas.readouts._patchscope import (
+    ScopeReadings,
+    ScopeReduce,
+    ScopeText,
+    patchscope,
+    patchscope_texts,
+    token_log_probs,
+)
+from lens_personas.readouts._patchscope_maps import (
+    StateMap,
+    centred_states,
+    keep_states,
+    norm_matched_states,
+    translated_states,
+)
+from lens_personas.readouts._patchscope_rows import ScopeTarget
+from lens_personas.readouts._patchscope_sources import (
+    ScopeSources,
+    SourcePosition,
+    read_sources,
+)
 from lens_personas.readouts._phrases import DEFAULT_EXEMPT_PHRASES, DEFAULT_REFUSAL_PHRASES
 from lens_personas.readouts._quality import perplexity, target_log_prob
 from lens_personas.readouts._refusal import refusal_score, score_refusal
@@ -24,6 +45,13 @@ from lens_personas.readouts._refusal_tokens import (
     opened_answers,
 )
 from lens_personas.readouts._text import degenerate_share, distinct_n, is_degenerate
+from lens_personas.readouts._tuned_lens import train_tuned_lens
+from lens_personas.readouts._tuned_lens_file import (
+    import_tuned_lens,
+    load_tuned_lens,
+    save_tuned_lens,
+)
+from lens_personas.readouts._tuned_lens_types import LensSource, LensTraining, TunedLens
 
 __all__ = [
     "DEFAULT_EXEMPT_PHRASES",
@@ -34,28 +62,50 @@ __all__ = [
     "LensPosition",
     "LensPositions",
     "LensResult",
+    "LensSource",
+    "LensTraining",
     "NoRefusalTokens",
     "OpenedAnswer",
     "RefusalTokens",
+    "ScopeReadings",
+    "ScopeReduce",
+    "ScopeSources",
+    "ScopeTarget",
+    "ScopeText",
+    "SourcePosition",
+    "StateMap",
     "StringJudge",
     "TokenWeight",
     "TokenWeights",
+    "TunedLens",
     "answer_lens",
+    "centred_states",
     "cohen_kappa",
     "degenerate_share",
     "derive_refusal_tokens",
     "distinct_n",
     "edit_kl",
     "fallback_refusal_tokens",
+    "import_tuned_lens",
     "is_degenerate",
     "judge",
+    "keep_states",
     "last_position_kl",
     "lens_of_direction",
+    "load_tuned_lens",
     "logit_lens",
+    "norm_matched_states",
     "opened_answers",
+    "patchscope",
+    "patchscope_texts",
     "perplexity",
+    "read_sources",
     "refusal_score",
+    "save_tuned_lens",
     "score_refusal",
     "target_log_prob",
+    "token_log_probs",
+    "train_tuned_lens",
+    "translated_states",
     "whole_answer_correct",
 ]

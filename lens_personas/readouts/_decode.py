@@ -16,6 +16,7 @@ from lens_personas.models import (
     model_batches,
     run_batch,
 )
+from lens_personas.readouts._tuned_lens_types import TunedLens
 from lens_personas.readouts._vocabulary import Distributions, Shapes, distributions
 
 ROWS_AT_ONCE = 512
@@ -45,17 +46,23 @@ def decode_reads(
     shapes: Shapes,
     token_budget: int,
     vocab_chunk: int | None,
+    tuned: TunedLens | None = None,
 ) -> Distributions:
     """Lens of ``resid_post`` after the edits, at each read and layer, on the CPU.
+
+    With ``tuned`` each residual is translated first.
 
     Memory: the residuals of one batch's reads at the layers, and a few times the logits of
     ``ROWS_AT_ONCE`` rows for ``vocab_chunk`` tokens.
 
     Raises:
-        ValueError: If a layer does not exist, a token is not in the vocabulary, or an edit
-            does not fit the model.
+        MismatchError: If the tuned lens was trained on another model.
+        ValueError: If a layer does not exist or has no translator, a token is not in the
+            vocabulary, or an edit does not fit the model.
     """
     _check_tokens(reads.token_ids, model.card.d_vocab)
+    if tuned is not None:
+        tuned.check(model.card, layers)
     chunk = _chunk(model) if vocab_chunk is None else vocab_chunk
     last = model.card.n_layers - 1
     kept = [*layers, last] if shapes.kl_to_final and last not in layers else list(layers)
@@ -63,7 +70,9 @@ def decode_reads(
     out = _empty(len(layers), reads.token_ids, shapes)
     at_once = max(ROWS_AT_ONCE // len(kept), 1)
     for batch in model_batches(model, prompts, token_budget, share=may_share(edits)):
-        picked, resid = _residuals(model, batch, reads, kept, edits)
+        picked, resid = residuals(model, batch, reads, kept, edits)
+        if tuned is not None:
+            resid = {layer: tuned.translate(each, layer) for layer, each in resid.items()}
         for start in range(0, len(picked), at_once):
             chosen = picked[start : start + at_once]
             rows = torch.stack([resid[layer][start : start + at_once] for layer in kept])
@@ -93,7 +102,7 @@ def _put(out: Distributions, reads: Int[Tensor, " row"], found: Distributions) -
             whole[:, reads] = part[: len(whole)].cpu()
 
 
-def _residuals(
+def residuals(
     model: LensModel,
     batch: TokenBatch,
     reads: Reads,

@@ -11,6 +11,7 @@ from torch import Tensor
 from lens_personas.hooks import Edit
 from lens_personas.models import DEFAULT_TOKEN_BUDGET, LensModel, Prompt
 from lens_personas.readouts._decode import Reads, decode_reads
+from lens_personas.readouts._tuned_lens_types import TunedLens
 from lens_personas.readouts._vocabulary import Shapes
 
 LensPosition = Literal["last", "last_prompt"] | int
@@ -85,6 +86,7 @@ def logit_lens(
     edits: Sequence[Edit] = (),
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     vocab_chunk: int | None = None,
+    tuned: TunedLens | None = None,
 ) -> LensResult:
     """What the model would say after each layer, at one position of each prompt or at several.
 
@@ -106,11 +108,13 @@ def logit_lens(
         edits: In force throughout; each layer is read after the edits there.
         token_budget: Tokens in a batch, padding included.
         vocab_chunk: Tokens of the vocabulary looked at together; None for what suits the device.
+        tuned: Translates each layer's residual first; None for the logit lens.
 
     Raises:
+        MismatchError: If the tuned lens was trained on another model.
         ValueError: If there is no prompt, nothing is asked for, the tokens are not one row a
-            prompt or not in the vocabulary, a position or layer does not exist, a number is
-            out of range, or an edit does not fit.
+            prompt or not in the vocabulary, a position, layer or translator does not exist,
+            a number is out of range, or an edit does not fit.
     """
     shapes = Shapes(top_k=top_k, entropy=entropy, kl_to_final=kl_to_final)
     token_ids = _tokens(prompts, token_ids, asks_shapes=bool(top_k or entropy or kl_to_final))
@@ -126,6 +130,7 @@ def logit_lens(
         shapes=shapes,
         token_budget=token_budget,
         vocab_chunk=vocab_chunk,
+        tuned=tuned,
     )
     return LensResult(
         layers=chosen,
@@ -149,14 +154,17 @@ def answer_lens(
     layers: Sequence[int] | None = None,
     edits: Sequence[Edit] = (),
     token_budget: int = DEFAULT_TOKEN_BUDGET,
+    tuned: TunedLens | None = None,
 ) -> AnswerLens:
     """Log-probability of each prompt's whole teacher-forced answer after each layer.
 
-    A latent answer shows as a high value at middle layers and a low one at the last.
+    A latent answer shows as a high value at middle layers and a low one at the last. With
+    ``tuned`` each layer's residual is translated first.
 
     Raises:
+        MismatchError: If the tuned lens was trained on another model.
         ValueError: If there is no prompt, one was rendered without an answer, a layer does
-            not exist, or an edit does not fit the model.
+            not exist or has no translator, or an edit does not fit the model.
     """
     reads = _answer_reads(prompts)
     chosen = _layers(model, layers)
@@ -169,6 +177,7 @@ def answer_lens(
         shapes=Shapes(),
         token_budget=token_budget,
         vocab_chunk=None,
+        tuned=tuned,
     )
     n_tokens = reads.prompt.bincount(minlength=len(prompts))
     log_prob = torch.zeros(len(chosen), len(prompts))
