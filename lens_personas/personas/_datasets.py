@@ -16,7 +16,8 @@ from lens_personas.personas._catalogue import (
     StatementDataset,
 )
 from lens_personas.personas._own import refuse_duplicates
-from lens_personas.personas._rows import Row, check_columns, data_file_error, read_rows
+from lens_personas.personas._row import Row, data_file_error
+from lens_personas.personas._rows import check_columns, read_rows
 from lens_personas.personas._sets import (
     Completion,
     CompletionLabel,

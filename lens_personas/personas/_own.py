@@ -1,26 +1,19 @@
-"""The user's own personas and requests, read from files and checked row by row."""
+"""The user's own requests, read from a file and checked row by row."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from lens_personas.personas._rows import (
-    DataFileError,
-    Row,
-    check_columns,
-    data_file_error,
-    read_rows,
-)
-from lens_personas.personas._types import Persona, Request
+from lens_personas.personas._row import DataFileError, Row, data_file_error
+from lens_personas.personas._rows import check_columns, read_rows
+from lens_personas.personas._types import Request
 
 T = TypeVar("T")
 
-_persona_of: Final = TypeAdapter(Persona).validate_python
 _request_of: Final = TypeAdapter(Request).validate_python
-_PERSONA_COLUMNS: Final = ("name", "group", "statements")
 _REQUEST_COLUMNS: Final = ("text",)
 _BOOLEANS: Final[Mapping[str, bool | None]] = {
     "true": True,
@@ -31,26 +24,6 @@ _BOOLEANS: Final[Mapping[str, bool | None]] = {
     "no": False,
     "": None,
 }
-
-
-def read_personas(path: str | Path) -> tuple[Persona, ...]:
-    """The personas of a JSONL, JSON or YAML file, in its order.
-
-    Columns: ``name``, ``group`` (pro, anti, control or other) and ``statements`` (a list);
-    optionally ``negations`` (in the order of the statements), ``opposite`` (a name in the same
-    file), ``questions`` and ``licence``.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        DataFileError: If a column or value is wrong, a name is there twice, or an ``opposite``
-            is not in the file. The message has the file, the line and the fix.
-    """
-    path = Path(path)
-    rows = read_rows(path, formats=(".jsonl", ".json", ".yaml", ".yml"))
-    personas = tuple(_persona(path, row) for row in rows)
-    refuse_duplicates(path, rows, "name", [persona.name for persona in personas])
-    _check_opposites(path, rows, personas)
-    return personas
 
 
 def read_requests(path: str | Path) -> tuple[Request, ...]:
@@ -91,14 +64,8 @@ def refuse_duplicates(path: Path, rows: tuple[Row, ...], column: str, names: lis
         lines[name] = row.line
 
 
-def _persona(path: Path, row: Row) -> Persona:
-    _check_columns(path, row, Persona, required=_PERSONA_COLUMNS)
-    values = {column: value for column, value in row.values.items() if value is not None}
-    return _validated(path, row, _persona_of, values, filled=("name",))
-
-
 def _request(path: Path, row: Row, number: int) -> Request:
-    _check_columns(path, row, Request, required=_REQUEST_COLUMNS)
+    check_fields(path, row, Request, required=_REQUEST_COLUMNS)
     values = dict(row.values)
     values["harmful"] = _harmful(path, row, values.get("harmful"))
     identifier = values.get("prompt_id")
@@ -107,18 +74,21 @@ def _request(path: Path, row: Row, number: int) -> Request:
         values["prompt_id"] = str(identifier)
     if identifier in (None, ""):
         values["prompt_id"] = f"row-{number}"
-    return _validated(path, row, _request_of, values, filled=("prompt_id", "text"))
+    return validated(path, row, _request_of, values, filled=("prompt_id", "text"))
 
 
-def _check_columns(
-    path: Path, row: Row, kind: type[Persona] | type[Request], *, required: tuple[str, ...]
-) -> None:
+def check_fields(path: Path, row: Row, kind: type[Any], *, required: tuple[str, ...]) -> None:
+    """Accept a row whose columns are fields of a dataclass.
+
+    Raises:
+        DataFileError: If one is missing or unknown.
+    """
     names = tuple(field.name for field in fields(kind))
     optional = tuple(name for name in names if name not in required)
     check_columns(path, row, required=required, optional=optional)
 
 
-def _validated(
+def validated(
     path: Path,
     row: Row,
     validate: Callable[[object], T],
@@ -126,6 +96,18 @@ def _validated(
     *,
     filled: tuple[str, ...],
 ) -> T:
+    """A row as its type.
+
+    Args:
+        path: The file, for the error.
+        row: The row, for the error.
+        validate: Gives the type or raises pydantic's error.
+        values: What is validated.
+        filled: Columns that may not be blank.
+
+    Raises:
+        DataFileError: If a value is wrong.
+    """
     for column in filled:
         if not str(values.get(column, "")).strip():
             raise data_file_error(
@@ -163,17 +145,3 @@ def _harmful(path: Path, row: Row, value: object) -> bool | None:
             fix="correct this value",
         )
     return _BOOLEANS[text]
-
-
-def _check_opposites(path: Path, rows: tuple[Row, ...], personas: tuple[Persona, ...]) -> None:
-    names = [persona.name for persona in personas]
-    for row, persona in zip(rows, personas, strict=True):
-        if persona.opposite is not None and persona.opposite not in set(names) - {persona.name}:
-            raise data_file_error(
-                path,
-                row.line,
-                expected=f"the opposite of {persona.name!r} to be another persona of the file "
-                f"({', '.join(names)})",
-                found=f"{persona.opposite!r}",
-                fix="correct the name, add that persona, or remove the opposite",
-            )

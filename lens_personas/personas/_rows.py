@@ -5,40 +5,22 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 import yaml
 
+from lens_personas.personas._row import (
+    DataFileError,
+    Row,
+    data_file_error,
+    refuse_twice,
+    row_of,
+)
+from lens_personas.personas._yaml_rows import listed_rows, yaml_parts, yaml_rows
+
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
-
-
-class DataFileError(ValueError):
-    """A file of personas, requests or statements that cannot be read as it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row of a table."""
-
-    line: int
-    """Line of the file on which the row starts, counted from 1."""
-    values: Mapping[str, object]
-    """Cells by column; an empty CSV cell is left out."""
-    columns: tuple[str, ...]
-    """Columns found: those of the row, or of the header of a CSV file."""
-    columns_line: int
-    """Line on which the columns are named: the row's own, or the header's."""
-
-
-def data_file_error(
-    path: Path, line: int | None, *, expected: str, found: str, fix: str
-) -> DataFileError:
-    """The error for one place of a file, worded the same everywhere; for the caller to raise."""
-    place = f"{path}" if line is None else f"{path}, line {line}"
-    return DataFileError(f"{place}: expected {expected}, found {found}; {fix}")
 
 
 def read_rows(path: Path, *, formats: tuple[str, ...]) -> tuple[Row, ...]:
@@ -69,6 +51,44 @@ def read_rows(path: Path, *, formats: tuple[str, ...]) -> tuple[Row, ...]:
             path, None, expected="at least one row", found="none", fix="add a row to the file"
         )
     return rows
+
+
+def read_headed(
+    path: Path, *, formats: tuple[str, ...], header: str, rows: str
+) -> tuple[Row | None, tuple[Row, ...]]:
+    """The header and the rows of a YAML file ``{header: {...}, rows: [...]}``; or rows alone.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DataFileError: As for :func:`read_rows`, or if the file has other parts than these two.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml") and suffix in formats and path.is_file():
+        found = yaml_parts(path, _read_text(path))
+        if rows in found:
+            return _headed(path, found, header, rows)
+    return None, read_rows(path, formats=formats)
+
+
+def _headed(
+    path: Path, found: Mapping[str, tuple[yaml.Node, object]], header: str, rows: str
+) -> tuple[Row | None, tuple[Row, ...]]:
+    top = Row(line=1, values=found, columns=tuple(found), columns_line=1)
+    check_columns(path, top, required=(rows,), optional=(header,))
+    node, values = found[rows]
+    if not isinstance(node, yaml.SequenceNode) or not node.value:
+        raise data_file_error(
+            path,
+            node.start_mark.line + 1,
+            expected=f"a list of at least one row under {rows!r}",
+            found=f"{values!r:.80}",
+            fix="write the rows below it, each starting with '- '",
+        )
+    listed = tuple(listed_rows(path, node, values))
+    if header not in found:
+        return None, listed
+    node, values = found[header]
+    return row_of(path, node.start_mark.line + 1, values), listed
 
 
 def check_columns(
@@ -121,35 +141,17 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _row(path: Path, line: int, value: object) -> Row:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise data_file_error(
-            path,
-            line,
-            expected="a row with named columns",
-            found=f"{value!r:.80}",
-            fix='write it as {"column": value, ...}, or "- column: value" in YAML',
-        )
-    return Row(line=line, values=value, columns=tuple(value), columns_line=line)
-
-
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     columns = [key for key, _ in pairs]
-    _refuse_twice(columns)
+    refuse_twice(columns)
     return dict(pairs)
-
-
-def _refuse_twice(columns: list[str]) -> None:
-    twice = [column for column in columns if columns.count(column) > 1]
-    if twice:
-        raise ValueError(f"the column {twice[0]!r} twice")
 
 
 def _jsonl(path: Path, text: str) -> Iterator[Row]:
     # Not splitlines: a JSON string may hold other line ends, such as U+2028.
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():
-            yield _row(path, line, _decode(path, content, line))
+            yield row_of(path, line, _decode(path, content, line))
 
 
 def _decode(path: Path, content: str, line: int | None = None) -> object:
@@ -178,7 +180,7 @@ def _json(path: Path, text: str) -> Iterator[Row]:
     for value in values:
         at = _skip_space(text, at)
         line, counted = line + text.count("\n", counted, at), at
-        yield _row(path, line, value)
+        yield row_of(path, line, value)
         # One past the comma (or the closing bracket) that follows this row.
         at = _skip_space(text, decoder.raw_decode(text, at)[1]) + 1
 
@@ -193,7 +195,7 @@ def _csv(path: Path, text: str) -> Iterator[Row]:
     line = 1
     try:
         columns = next(reader, [])
-        _refuse_twice(columns)
+        refuse_twice(columns)
         line = reader.line_num + 1
         for cells in reader:
             if cells:
@@ -220,35 +222,10 @@ def _csv_row(path: Path, line: int, columns: list[str], cells: list[str]) -> Row
     return Row(line=line, values=filled, columns=tuple(columns), columns_line=1)
 
 
-def _yaml(path: Path, text: str) -> Iterator[Row]:
-    try:
-        # What yaml.safe_load does, in two steps: the nodes still know their lines.
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        values = [] if node is None else loader.construct_document(node)
-        if not isinstance(node, yaml.SequenceNode | None):
-            raise ValueError(f"one {type(values).__name__}")
-        children = [] if node is None else node.value
-        for child in children:
-            if isinstance(child, yaml.MappingNode):
-                _refuse_twice([key.value for key, _ in child.value])
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise data_file_error(
-            path,
-            None if mark is None else mark.line + 1,
-            expected="a YAML list of rows",
-            found=" ".join(f"{error}".split()),
-            fix="correct this place; each row starts with '- '",
-        ) from error
-    for child, value in zip(children, values, strict=True):
-        yield _row(path, child.start_mark.line + 1, value)
-
-
 _READERS: Final[Mapping[str, Callable[[Path, str], Iterator[Row]]]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".csv": _csv,
-    ".yaml": _yaml,
-    ".yml": _yaml,
+    ".yaml": yaml_rows,
+    ".yml": yaml_rows,
 }

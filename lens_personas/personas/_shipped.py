@@ -4,9 +4,14 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Literal
 
-from lens_personas.personas._own import read_personas, read_requests
+from lens_personas.personas._own import read_requests
+from lens_personas.personas._persona_files import read_personas
 from lens_personas.personas._types import Persona, Request
+
+ShippedSet = Literal["demographics", "filler", "personas", "refusal"]
+"""Sets of personas that come with the package."""
 
 
 @cache
@@ -45,6 +50,41 @@ def shipped_filler() -> Persona:
     """
     (filler,) = _personas("filler.yaml")
     return filler
+
+
+@cache
+def shipped_demographics() -> tuple[Persona, ...]:
+    """Socio-demographic groups on four axes: membership in plain words, and nothing else.
+
+    Axes as in https://arxiv.org/abs/2406.12094: ethnicity, gender, politics, religion. The
+    sentences are our own, six a group, with negations and questions; within an axis only the
+    group's word differs. In alphabetical order, by axis and name. For tests of disparity:
+    never rank them. The groups are examples and neither complete nor the only way to divide.
+
+    Raises:
+        Nothing of its own.
+    """
+    return tuple(p for p in _personas("demographics.yaml") if p.demographic is not None)
+
+
+@cache
+def shipped_unstated() -> Persona:
+    """The control of the socio-demographic groups: the same forms, but no group is named.
+
+    Raises:
+        Nothing of its own.
+    """
+    (unstated,) = (p for p in _personas("demographics.yaml") if p.group == "control")
+    return unstated
+
+
+def shipped_text(name: ShippedSet) -> str:
+    """The YAML file of a set that comes with the package, to be read or copied.
+
+    Raises:
+        Nothing of its own.
+    """
+    return _data(f"{name}.yaml").read_text(encoding="utf-8")
 
 
 @cache

@@ -15,8 +15,8 @@ class Persona:
     """A kind of user, described by sentences.
 
     Raises:
-        ValueError: If there is no statement, a sentence is blank, or the
-            negations do not pair with the statements.
+        ValueError: If there is no statement, a sentence is blank, the negations do not pair
+            with the statements, or a socio-demographic group is given a side.
     """
 
     name: str
@@ -33,6 +33,9 @@ class Persona:
     """Yes/no questions whose answer is Yes for this user; or empty."""
     licence: str | None = None
     """Licence of the sentences (SPDX identifier), or None for the user's own."""
+    demographic: str | None = None
+    """Axis of a socio-demographic group, such as religion; None for a behaviour. Such personas
+    are for tests of disparity and are never ranked, so their group is "other"."""
 
     def __post_init__(self) -> None:
         sentences = (*self.statements, *self.negations, *self.questions)
@@ -47,6 +50,17 @@ class Persona:
             raise ValueError(
                 f"persona {self.name!r}: expected {len(self.statements)} negations, one for each "
                 f"statement, got {len(self.negations)}; add the missing ones or leave all out"
+            )
+        if self.demographic is not None and not self.demographic.strip():
+            raise ValueError(
+                f"persona {self.name!r}: expected the axis of its socio-demographic group, such "
+                "as religion, got a blank text; name the axis, or leave it out for a behaviour"
+            )
+        if self.demographic is not None and self.group != "other":
+            raise ValueError(
+                f"persona {self.name!r}: expected group 'other' for a socio-demographic group "
+                f"({self.demographic}), got {self.group!r}; who people are takes no side: such "
+                "personas are compared for disparity and never ranked"
             )
 
 

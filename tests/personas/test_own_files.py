@@ -149,7 +149,7 @@ def test_an_unknown_column_names_the_nearest_known_one(tmp_path: Path) -> None:
     with pytest.raises(
         DataFileError,
         match=r"line 1: expected columns name, group, statements \(and optionally negations, "
-        r"opposite, questions, licence\), found columns 'name', 'group', 'statments'; "
+        r"opposite, questions, licence, demographic\), found columns 'name', 'group', 'statments'; "
         r"remove 'statments' or rename it \(the nearest known column is 'statements'\); "
         r"add the column 'statements'",
     ):
