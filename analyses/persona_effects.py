@@ -25,8 +25,8 @@ from lens_personas.statistics import (
     adjust,
     mcnemar_exact,
     minimal_detectable_effect,
+    null_range,
     paired_bootstrap,
-    prediction_interval,
     sign_flip,
     wilson,
 )
@@ -247,13 +247,7 @@ def _null_range(
         float(changes_of(table, name, arm.treatment, layer, "test", outcome).mean())
         for name in names
     ]
-    finite = [mean for mean in means if np.isfinite(mean)]
-    if not finite:
-        return None
-    # The extremes of k nulls alone would be passed by chance 2 times in k + 1.
-    more = prediction_interval(np.array(finite))
-    ends = [*finite, more.low, more.high]
-    return float(np.nanmin(ends)), float(np.nanmax(ends))
+    return null_range(np.array(means, dtype=np.float64))
 
 
 def _corrected(effects: Sequence[Effect], alpha: float) -> list[Effect]:
@@ -264,12 +258,12 @@ def _corrected(effects: Sequence[Effect], alpha: float) -> list[Effect]:
     out = []
     for effect in effects:
         p = by_arm.get((effect.persona, effect.treatment))
-        claim = p is not None and p < alpha and _beyond_nulls(effect)
+        claim = p is not None and p < alpha and beyond_nulls(effect)
         out.append(replace(effect, p_corrected=effect.p if p is None else p, claim=claim))
     return out
 
 
-def _beyond_nulls(effect: Effect) -> bool:
+def beyond_nulls(effect: Effect) -> bool:
     """Whether the estimate leaves the nulls behind on the side on which it leaves the control."""
     if effect.null_range is None:
         return True

@@ -214,6 +214,11 @@ def _selection_gap(table: ScoreTable, arm: Arm, layer: int) -> float:
     return float(changes.mean())
 
 
+def refusal_probability(score: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    """Probability that the answer opens with a refusal, from its log-odds in nats."""
+    return np.asarray(0.5 * (1.0 + np.tanh(score / 2.0)))
+
+
 def chosen_layers(scores: pd.DataFrame, *, control: str) -> dict[tuple[str, str], int]:
     """Layer of each persona and treatment that will be tested.
 

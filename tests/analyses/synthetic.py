@@ -10,7 +10,14 @@ from analyses.hidden_answers import HiddenAnswers, hidden_answers
 from analyses.persona_effects import persona_effects
 from analyses.persona_geometry import PersonaGeometry, persona_geometry
 from analyses.scores import Outcome, mean_changes
-from analyses.whos_asking import Baseline, VectorQuality, WhosAsking, finding
+from analyses.whos_asking import (
+    Baseline,
+    Parts,
+    VectorQuality,
+    WhosAsking,
+    finding,
+    study_headline,
+)
 from lens_personas.statistics import auroc_interval, wilson
 
 N, D_MODEL = 40, 96
@@ -75,6 +82,7 @@ def study(
         geometry=geometry,
         hidden=None if bare else planted_answers(rng),
         vectors=() if bare else tuple(_quality(name, rng) for name in personas),
+        headline=study_headline(effects, (), Parts(), claimable=status == "studied"),
     )
 
 
