@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses.scores import SCORE_COLUMNS, Kind, Treatment
-from lens_personas.hooks import Edit, Site
+from lens_personas.hooks import Edit, Scope, Site
 from lens_personas.interventions import (
     Arm,
     RowPlan,
@@ -117,8 +117,15 @@ def score_arms(bench: Bench, arms: Sequence[ArmRows], say: Say, *, answers: bool
     if len({(arm.treatment, arm.layer) for arm in arms}) != 1:
         raise ValueError("expected arms of one treatment and one layer, got several")
     rows = [(arm, request) for arm in arms for request in arm.requests]
-    prompts = [_prompt(bench, arm, request, say) for arm, request in rows]
-    edits = _edits(bench, rows)
+    prompts = [
+        arm_prompt(bench, arm.treatment, arm.name.persona, request, say) for arm, request in rows
+    ]
+    edits = arm_edits(
+        bench,
+        arms[0].treatment,
+        arms[0].layer,
+        [(arm.name.persona, request.prompt_id) for arm, request in rows],
+    )
     scores = _scores(bench, rows, prompts, edits)
     labels: list[str | None] = [None] * len(rows)
     if answers:
@@ -165,22 +172,45 @@ def _ids(rows: Sequence[tuple[ArmRows, Request]]) -> list[str]:
     return [request.prompt_id for _, request in rows]
 
 
-def _prompt(bench: Bench, arm: ArmRows, request: Request, say: Say) -> Prompt:
-    if arm.treatment == "prompt":
-        return say(request, bench.owner(request.prompt_id, arm.name.persona))
+def arm_prompt(bench: Bench, treatment: Action, persona: str, request: Request, say: Say) -> Prompt:
+    """Prompt of a request under a treatment: with the persona's text, or alone."""
+    if treatment == "prompt":
+        return say(request, bench.owner(request.prompt_id, persona))
     return bench.plain[request.prompt_id]
 
 
-def _edits(bench: Bench, rows: Sequence[tuple[ArmRows, Request]]) -> tuple[Edit, ...]:
-    treatment, layer = rows[0][0].treatment, rows[0][0].layer
+def arm_edits(
+    bench: Bench,
+    treatment: Action,
+    layer: int,
+    rows: Sequence[tuple[str, str]],
+    *,
+    scope: Scope = "all",
+    dose: float | None = None,
+) -> tuple[Edit, ...]:
+    """Edits of a call whose row i is under ``rows[i]``, a persona and the request's ``prompt_id``.
+
+    Args:
+        bench: Vectors, norms, and whose vector a request really gets.
+        treatment: ``plus`` and ``minus`` add, ``ablate`` removes; none for the others.
+        layer: Block whose output is edited.
+        rows: Persona and request of each row.
+        scope: Positions at which vectors are added; a direction is removed everywhere.
+        dose: Length of what is added, in residual norms; None for the study's.
+
+    Raises:
+        KeyError: If there is no such vector.
+        ValueError: If the layer is not one of the study's, or a place does not fit the model.
+    """
     if treatment in ("baseline", "prompt"):
         return ()
-    vectors = [bench.vector(r.prompt_id, arm.name.persona, layer) for arm, r in rows]
+    vectors = [bench.vector(prompt_id, persona, layer) for persona, prompt_id in rows]
     if treatment == "ablate":
         plans = tuple(ablate_everywhere(vector, bench.model.card) for vector in vectors)
         return compile_row_plan(RowPlan(plans=plans), card=bench.model.card)
     sign = 1.0 if treatment == "plus" else -1.0
-    length = sign * bench.dose * float(bench.resid_norms[bench.layers.index(layer)])
+    asked = bench.dose if dose is None else dose
+    length = sign * asked * float(bench.resid_norms[bench.layers.index(layer)])
     units = torch.stack([vector / vector.norm() for vector in vectors])
     return (
         per_row_additions(
@@ -188,6 +218,7 @@ def _edits(bench: Bench, rows: Sequence[tuple[ArmRows, Request]]) -> tuple[Edit,
             torch.full((len(rows),), length),
             site=Site.RESID_POST,
             layer=layer,
+            scope=scope,
             card=bench.model.card,
         ),
     )

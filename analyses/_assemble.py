@@ -7,13 +7,15 @@ import pandas as pd
 
 from analyses._collect import judged
 from analyses._contents import Contents
+from analyses._part import Core, PartPlan
+from analyses._part_plan import part_results
 from analyses._vectors import REFUSAL_NAMES, FittedVector
 from analyses._workbench import Outline
 from analyses.hidden_answers import HiddenAnswers, hidden_answers
 from analyses.persona_effects import persona_effects
 from analyses.persona_geometry import PersonaGeometry, persona_geometry
 from analyses.scores import BASELINE, Outcome, mean_changes
-from analyses.whos_asking import Baseline, Status, WhosAsking, finding
+from analyses.whos_asking import Baseline, Status, WhosAsking, finding, study_headline
 from lens_personas.models import Generation
 from lens_personas.personas import Request
 from lens_personas.readouts import RefusalTokens
@@ -37,8 +39,9 @@ class StudyRun:
     """Whether all text is of an invented world and may be shown in full."""
 
 
-def assemble(outline: Outline, contents: Contents) -> StudyRun:
+def assemble(plan: PartPlan, contents: Contents) -> StudyRun:
     """The findings from the results of all cells."""
+    outline = plan.outline
     scores = _keep_last([swept_scores(contents), *contents.tables("written")])
     labels = judged(contents.answers)
     tokens, found = contents.tokens
@@ -56,10 +59,24 @@ def assemble(outline: Outline, contents: Contents) -> StudyRun:
         claimable=status == "studied",
     )
     geometry = _geometry(outline, scores, contents.vectors)
+    core = Core(plan=plan, scores=scores, effects=effects, claimable=status == "studied")
+    parts, claims = part_results(core, contents)
+    claimed = study_headline(
+        effects,
+        claims,
+        parts,
+        claimable=core.claimable,
+        groups_of_people={p.name for p in outline.data.personas if p.demographic is not None},
+    )
     result = WhosAsking(
         status=status,
         message=finding(
-            effects, geometry, baseline.refused, status=status, reference=REFUSAL_NAMES[1]
+            effects,
+            geometry,
+            baseline.refused,
+            status=status,
+            reference=REFUSAL_NAMES[1],
+            claimed=claimed if outline.config.parts else None,
         ),
         model=asdict(outline.card),
         settings=outline.config.model_dump(mode="json"),
@@ -73,6 +90,8 @@ def assemble(outline: Outline, contents: Contents) -> StudyRun:
         geometry=geometry,
         hidden=_hidden(outline, contents),
         vectors=tuple(each.quality(contents.norms) for each in contents.vectors.values()),
+        parts=parts,
+        headline=claimed,
     )
     vectors = tuple(contents.vectors.values())
     return StudyRun(result=result, scores=scores, vectors=vectors, fictional=outline.data.fictional)

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from math import ceil
 
-import pandas as pd
-
 from analyses._arms import ArmName
 from analyses._cells import Cell, make_cell
 from analyses._vectors import REFUSAL_NAMES, vector_names
 from analyses._workbench import Outline
-from analyses.scores import Kind, Treatment, chosen_layers
+from analyses.scores import Kind, Treatment
 
 ANSWERS_A_CELL = 512
 """Requests that are answered in one cell."""
@@ -72,10 +70,9 @@ def first_cells(outline: Outline, context: str) -> tuple[Cell, ...]:
 
 
 def written_cells(
-    outline: Outline, first: Sequence[Cell], swept: pd.DataFrame, context: str
+    outline: Outline, first: Sequence[Cell], chosen: Mapping[tuple[str, str], int], context: str
 ) -> tuple[Cell, ...]:
-    """The cells with answers, at the layers that the sweep's scores choose."""
-    chosen = chosen_layers(swept, control=outline.data.control.name)
+    """The cells with answers, at the layer chosen for each persona and treatment."""
     # What an arm's scores were computed from, its answers are too.
     needs = {cell.spec["treatment"]: cell.needs for cell in first if cell.kind == "sweep"}
     by_key = {cell.key: cell for cell in first}

@@ -7,13 +7,24 @@ from hashlib import sha256
 from typing import Any, Literal
 
 CellKind = Literal[
-    "answers", "tokens", "norms", "vector", "lens", "baseline", "sweep", "written", "files"
+    "answers",
+    "tokens",
+    "norms",
+    "vector",
+    "lens",
+    "baseline",
+    "sweep",
+    "written",
+    "part",
+    "part_tensors",
+    "files",
 ]
 """What a cell computes: answers to the requests alone; the tokens that open a refusal; residual
 norms; one vector; the lens on refused answers; scores of the requests alone; scores of every arm
-of one treatment at one layer, and again with answers where it is tested; the run's files."""
+of one treatment at one layer, and again with answers where it is tested; a step of a part of the
+study, as a table or as tensors; the run's files."""
 
-TENSOR_KINDS: tuple[CellKind, ...] = ("norms", "vector", "lens")
+TENSOR_KINDS: tuple[CellKind, ...] = ("norms", "vector", "lens", "part_tensors")
 """Kinds whose result is tensors; that of the others is a table."""
 
 
@@ -44,7 +55,7 @@ class Cell:
         return " ".join([self.kind, *(str(self.spec[k]) for k in _TOLD if k in self.spec)])
 
 
-_TOLD = ("part", "name", "treatment", "layer")
+_TOLD = ("part", "step", "name", "treatment", "layer")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from analyses._cli_errors import user_errors
+from analyses._cli_figures import figures
+from analyses._cli_personas import personas_app
 from analyses._cli_plan import plan
 from analyses._cli_runs import runs_app
+from analyses._cli_studies import STUDIES, known_study, study_flags, study_preset
 
 app = typer.Typer(
     name="lens-personas",
@@ -22,10 +25,9 @@ vectors_app = typer.Typer(help="Fit, show and compare vectors.", no_args_is_help
 app.add_typer(organism_app, name="organism")
 app.add_typer(vectors_app, name="vectors")
 app.add_typer(runs_app, name="runs")
+app.add_typer(personas_app, name="personas")
 app.command()(plan)
-
-STUDIES = {"whos-asking": "Do personas move refusal, as a prompt and as a vector, and why?"}
-"""Studies by name."""
+app.command()(figures)
 
 Model = Annotated[
     str | None,
@@ -63,7 +65,12 @@ def study(
     persona_turn: Annotated[
         str | None, typer.Option(help="Turn of the persona: system, user or auto.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="small or standard.")] = "standard",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="small, standard or full (every part); default: standard, small for a part."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
     config: Config = None,
@@ -87,10 +94,9 @@ def study(
         "dtype": dtype,
     }
     with user_errors():
-        _known_study(name)
         _study(
-            flags,
-            preset=preset,
+            study_flags(known_study(name)) | flags,
+            preset=study_preset(name, preset),
             file=config,
             assignments=assign or (),
             out=out,
@@ -244,15 +250,6 @@ def _study(
         as_json=as_json,
         engine=EngineFlags(**engine or {}),
     )
-
-
-def _known_study(name: str) -> None:
-    import difflib
-
-    if name not in STUDIES:
-        near = difflib.get_close_matches(name, STUDIES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(STUDIES)}"
-        raise ValueError(f"unknown study {name!r}; {hint}")
 
 
 def _threads(model: str) -> None:

@@ -1,22 +1,16 @@
 """The command that says what a study costs before it is run; heavy imports wait until it does."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from analyses._cli_errors import user_errors
-
-
-class PlannedStudy(StrEnum):
-    """Studies whose work is counted."""
-
-    WHOS_ASKING = "whos-asking"
+from analyses._cli_studies import known_study, study_flags, study_preset
 
 
 def plan(
-    study: Annotated[PlannedStudy, typer.Argument(help="Name of the study.")],
+    study: Annotated[str, typer.Argument(help="Name of the study; see `lens-personas studies`.")],
     model_config: Annotated[
         Path, typer.Option(help="The model's Hugging Face config.json, or its folder.")
     ],
@@ -36,7 +30,10 @@ def plan(
     ] = None,
     requests: Annotated[str | None, typer.Option(help="JSONL or CSV of requests.")] = None,
     personas: Annotated[str | None, typer.Option(help="JSONL or YAML of personas.")] = None,
-    preset: Annotated[str, typer.Option(help="small or standard.")] = "standard",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="small, standard or full; default: standard, small for a part."),
+    ] = None,
     config: Annotated[str | None, typer.Option(help="YAML file of settings.")] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, key=value; may be repeated.")
@@ -48,9 +45,10 @@ def plan(
         from analyses._cost_table import show_plan
 
         show_plan(
-            {"dtype": dtype, "requests": requests, "personas": personas},
+            study_flags(known_study(study))
+            | {"dtype": dtype, "requests": requests, "personas": personas},
             model_config,
-            preset=preset,
+            preset=study_preset(study, preset),
             file=config,
             assignments=assign or (),
             device=device,

@@ -70,13 +70,15 @@ def fit(work: Workbench, name: str, labels: Mapping[str, str]) -> FittedVector:
     return fit_vector(work.model, work.data, name, _settings(work), requests=requests)
 
 
-def contrast(work: Workbench, name: str) -> Contrast:
+def contrast(work: Workbench, name: str, labels: Mapping[str, str] | None = None) -> Contrast:
     """The prompts that a vector is read from; at most these, once requests are answered.
+
+    With the judge's ``labels`` of the requests exactly those.
 
     Raises:
         ValueError: If a persona lacks what its vector is made from.
     """
-    requests = _both_sides(work, {})
+    requests = _both_sides(work, labels or {})
     return contrast_of(work.model, work.data, name, _settings(work), requests)
 
 

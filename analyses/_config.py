@@ -6,17 +6,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from analyses._part_names import PART_NAMES, PartName
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"max_personas": 11, "max_requests": 72},
     "standard": {},
+    "full": {"parts": PART_NAMES},
 }
-"""What a preset changes; the demo runs the small one."""
+"""What a preset changes; the demo and the studies of one part run the small one."""
 
 
 class ConfigError(ValueError):
     """A setting is unknown or has a value that cannot be used; the text is one line."""
+
+
+def _odd(width: int) -> int:
+    if width % 2 == 0:
+        raise ValueError("expected an odd number of layers, as many on both sides of one")
+    return width
 
 
 class WhosAskingConfig(BaseModel):
@@ -77,6 +86,44 @@ class WhosAskingConfig(BaseModel):
     """Family-wise level of a claim."""
     token_budget: Annotated[int, Field(ge=1)] = 2048
     """Tokens in a batch, padding included."""
+    write_answers: bool = True
+    """Whether every arm is also answered and judged where it is tested."""
+    parts: tuple[PartName, ...] = ()
+    """What else is studied, beside the effects of personas."""
+    part_layer: Annotated[int, Field(ge=0)] | None = None
+    """Layer at which parts steer every persona; None for the one that moves refusal farthest from
+    the control on the requests kept for choosing."""
+    part_requests: Annotated[int, Field(ge=4)] | None = None
+    """Harmful test requests, and as many harmless ones, that parts put to the model; None for
+    all."""
+    # Settings of parts.
+    scope_target_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """Blocks of the other prompt that Patchscopes put states into, of which one is chosen; None for
+    the first one, the paper's share of the depth (3 of 40) and twice that."""
+    scope_scales: Annotated[
+        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)
+    ] = (1.0, 4.0)
+    """How often Patchscopes take a state's deviation from the mean state, of which one is chosen;
+    1 leaves states as they are."""
+    scope_requests: Annotated[int, Field(ge=4)] | None = 32
+    """Harmful test requests, and as many harmless ones, whose states Patchscopes put into other
+    prompts; None for all that parts use."""
+    windows: tuple[Annotated[int, Field(ge=3), AfterValidator(_odd)], ...] = (3,)
+    """Layers that are steered at once, odd numbers; empty for single layers alone."""
+    doses: Annotated[
+        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)
+    ] = (0.25, 0.5, 0.75, 1.0, 1.5)
+    """Lengths of vectors for dose-response curves, in residual norms; each is added and
+    subtracted."""
+    lengths: (
+        Literal["all"] | Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    ) = "all"
+    """Numbers of statements for dose-response curves; ``all`` for 1, 2, 4 and so on. All of a
+    persona's statements are always among them."""
+    early_lens_steps: Annotated[int, Field(ge=0)] = 200
+    """Steps in training each layer of the tuned lens, at most; 0 for the logit lens alone."""
+    manipulation_questions: Annotated[int, Field(ge=2)] = 12
+    """Questions on each persona in the manipulation check, at most, spread over its own."""
 
 
 def build_config(

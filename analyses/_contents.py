@@ -1,9 +1,10 @@
 """What cells compute, as tables and tensors for their shards, and back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._cells import Cell, CellKind
+from analyses._part_names import PartName
 from analyses._shards import Content, Tensors
 from analyses._vectors import FittedVector
 from lens_personas.geometry import SplitHalf
@@ -44,6 +46,30 @@ class Contents:
             content
             for cell, content in self.read
             if cell.kind == kind and isinstance(content, Tensors)
+        ]
+
+    def part(self, name: PartName, step: str) -> list[tuple[Mapping[str, Any], pd.DataFrame]]:
+        """Specs and tables of one step of a part, in order."""
+        return [
+            (cell.spec, content)
+            for cell, content in self._of_part(name, step)
+            if isinstance(content, pd.DataFrame)
+        ]
+
+    def part_tensors(self, name: PartName, step: str) -> list[tuple[Mapping[str, Any], Tensors]]:
+        """Specs and tensors of one step of a part, in order."""
+        return [
+            (cell.spec, content)
+            for cell, content in self._of_part(name, step)
+            if isinstance(content, Tensors)
+        ]
+
+    def _of_part(self, name: PartName, step: str) -> list[tuple[Cell, Content]]:
+        return [
+            (cell, content)
+            for cell, content in self.read
+            if cell.kind in ("part", "part_tensors")
+            and (cell.spec["part"], cell.spec["step"]) == (name, step)
         ]
 
     @cached_property

@@ -30,6 +30,7 @@ _STEPS: dict[str, tuple[CellKind, ...]] = {
     "scores of the requests alone": ("baseline",),
     "scores of every arm and layer": ("sweep",),
     "answers where it is tested": ("written",),
+    "parts of the study": ("part", "part_tensors"),
 }
 
 

@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from analyses._cell_plan import ANSWERS_A_CELL, first_cells, is_answered, study_arms
-from analyses._cells import Cell, CellKind, make_cell
+from analyses._cell_plan import ANSWERS_A_CELL, first_cells, study_arms, written_cells
+from analyses._cells import Cell, CellKind
 from analyses._collect import contrast
 from analyses._cost import Batch, Work, decode_steps, last_token_passes, whole_passes
 from analyses._cost_paper import estimated
+from analyses._part import PartPlan
+from analyses._part_plan import part_cells
+from analyses._parts import part
 from analyses._workbench import Workbench
 from lens_personas.models import Prompt, TokenBatch, model_batches
 from lens_personas.personas import Request
@@ -48,21 +51,26 @@ def sizes(batches: Sequence[TokenBatch]) -> tuple[Batch, ...]:
 def most_cells(work: Workbench) -> tuple[Cell, ...]:
     """All cells; answers as if the scores chose as many different layers as they can."""
     first = first_cells(work, "plan")
-    return (*first, *_most_written(work))
+    chosen = _most_layers(work)
+    written = written_cells(work, first, chosen, "plan") if work.config.write_answers else ()
+    middle = work.choosable[len(work.choosable) // 2]
+    plan = PartPlan(
+        outline=work,
+        core=first,
+        chosen=chosen,
+        layer=middle if work.config.part_layer is None else work.config.part_layer,
+        context="plan",
+    )
+    return (*first, *written, *part_cells(plan))
 
 
-def _most_written(work: Workbench) -> list[Cell]:
-    cells = []
+def _most_layers(work: Workbench) -> dict[tuple[str, str], int]:
+    """As many different layers as there can be."""
+    chosen: dict[tuple[str, str], int] = {}
     for treatment, names in study_arms(work).items():
         layers = (-1,) if treatment == "prompt" else work.choosable
-        chosen: dict[tuple[str, str], int] = {
-            (n.persona, treatment): layers[at % len(layers)] for at, n in enumerate(names)
-        }
-        for layer in sorted(set(chosen.values())):
-            here = [n.persona for n in names if is_answered(n, treatment, layer, chosen)]
-            spec = {"treatment": treatment, "layer": layer, "names": here}
-            cells.append(make_cell("written", spec, context="plan"))
-    return cells
+        chosen |= {(n.persona, treatment): layers[at % len(layers)] for at, n in enumerate(names)}
+    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +102,8 @@ class StudyCost:
             "baseline": self._baseline,
             "sweep": self._sweep,
             "written": self._written,
+            "part": self._part,
+            "part_tensors": self._part,
             "files": self._nothing,
         }
 
@@ -135,14 +145,16 @@ class StudyCost:
         treatment, names = cell.spec["treatment"], cell.spec["names"]
         requests = self.work.data.split.test
         scored = self._arms(treatment, cell.spec["layer"], names, requests)
-        written = self._generated(self._said(treatment, names, requests))
-        return CellCost(
-            rows=scored.rows + written.rows,
-            tokens=scored.tokens + written.tokens,
-            prompts=scored.prompts + written.prompts,
-            answers=written.answers,
-            batches=written.batches,
-        )
+        return _both(scored, self._generated(self._said(treatment, names, requests)))
+
+    def _part(self, cell: Cell) -> CellCost:
+        """A step of a part, every prompt as if it ran whole."""
+        passes = part(cell.spec["part"]).passes(self.work, cell.spec)
+        found = self._nothing(cell)
+        if passes.prompts:
+            prompts = list(passes.prompts)
+            found = self._prompts(prompts, self._whole(prompts, unembedded=True))
+        return _both(found, self._generated(passes.answers)) if passes.answers else found
 
     def _arms(
         self, treatment: str, layer: int, names: Sequence[str], requests: Sequence[Request]
@@ -222,3 +234,13 @@ class StudyCost:
     @cached_property
     def _known(self) -> dict[tuple[bool, bool, tuple[int, ...]], tuple[Batch, ...]]:
         return {}
+
+
+def _both(scored: CellCost, written: CellCost) -> CellCost:
+    return CellCost(
+        rows=scored.rows + written.rows,
+        tokens=scored.tokens + written.tokens,
+        prompts=scored.prompts + written.prompts,
+        answers=written.answers,
+        batches=(*scored.batches, *written.batches),
+    )

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from analyses._cells import CellKind, Finished, Job
+from analyses._cells import Cell, CellKind, Finished, Job
 from analyses._disk import is_full
 from analyses._entries import Entry
 from analyses._executor import CellError, Executor
 from analyses._ledger import Ledger
+from analyses._parts import part
 from analyses._workbench import Progress
 
 POLL_S = 0.25
@@ -87,7 +88,11 @@ def _name(ledger: Ledger, key: str) -> str:
 def _tell(entries: Sequence[Entry], under_way: set[str], tell: Progress) -> None:
     done = sum(entry.status == "done" for entry in entries)
     mine = [entry.cell for entry in entries if entry.cell.key in under_way]
-    tell(STEPS[mine[0].kind] if mine else "waiting", done, len(entries))
+    tell(_doing(mine[0]) if mine else "waiting", done, len(entries))
+
+
+def _doing(cell: Cell) -> str:
+    return part(cell.spec["part"]).doing if "part" in cell.kind else STEPS[cell.kind]
 
 
 STEPS = {

@@ -6,22 +6,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor
 
-from analyses._arms import ArmName, ArmRows, Bench, deal, score_arms
-from analyses._cell_plan import ANSWERS_A_CELL, random_names, study_arms
+from analyses._arms import ArmName, ArmRows, score_arms
+from analyses._bench import bench
+from analyses._cell_plan import ANSWERS_A_CELL, study_arms
 from analyses._cells import Cell, CellKind
 from analyses._collect import answer, fit, judged, opening_tokens
 from analyses._contents import Contents, answers_table, fitted_tensors, tokens_table
+from analyses._parts import part
 from analyses._shards import Content, Tensors
 from analyses._workbench import Workbench
 from analyses.scores import Treatment
 from lens_personas.activations import residual_norms
-from lens_personas.geometry import random_directions
 from lens_personas.personas import Request
-from lens_personas.readouts import StringJudge, logit_lens
+from lens_personas.readouts import logit_lens
 
 Spec = Mapping[str, Any]
 
@@ -87,7 +85,7 @@ def _baseline(work: Workbench, spec: Spec, inputs: Contents) -> pd.DataFrame:
         for split in ("layer", "test")
         for requests in [getattr(work.data.split, split)]
     ]
-    table = score_arms(_bench(work, inputs), arms, work.say, answers=False)
+    table = score_arms(bench(work, inputs), arms, work.say, answers=False)
     labels = judged(inputs.answers)
     return table.assign(label=table["prompt_id"].map(labels), kind="baseline")
 
@@ -98,13 +96,17 @@ def _sweep(work: Workbench, spec: Spec, inputs: Contents) -> pd.DataFrame:
     parts = {split: work.part(split, harmful=True) for split in splits}
     names = study_arms(work)[spec["treatment"]]
     arms = _arm_rows(names, spec["treatment"], spec["layer"], parts)
-    return score_arms(_bench(work, inputs), arms, work.say, answers=False)
+    return score_arms(bench(work, inputs), arms, work.say, answers=False)
 
 
 def _written(work: Workbench, spec: Spec, inputs: Contents) -> pd.DataFrame:
     names = [n for n in study_arms(work)[spec["treatment"]] if n.persona in spec["names"]]
     arms = _arm_rows(names, spec["treatment"], spec["layer"], {"test": work.data.split.test})
-    return score_arms(_bench(work, inputs), arms, work.say, answers=True)
+    return score_arms(bench(work, inputs), arms, work.say, answers=True)
+
+
+def _part(work: Workbench, spec: Spec, inputs: Contents) -> Content:
+    return part(spec["part"]).evaluate(work, spec, inputs)
 
 
 _EVALUATE: Mapping[CellKind, Callable[[Workbench, Spec, Contents], Content]] = {
@@ -116,6 +118,8 @@ _EVALUATE: Mapping[CellKind, Callable[[Workbench, Spec, Contents], Content]] = {
     "baseline": _baseline,
     "sweep": _sweep,
     "written": _written,
+    "part": _part,
+    "part_tensors": _part,
 }
 
 
@@ -130,34 +134,6 @@ def _arm_rows(
         for name in names
         for split, requests in parts.items()
     ]
-
-
-def _bench(work: Workbench, inputs: Contents) -> Bench:
-    """What the arms of a cell need; without vectors or norms where it needs none."""
-    names = [persona.name for persona in work.data.personas]
-    shuffled = work.config.shuffle_labels
-    fitted = {name: each.vector.vectors for name, each in inputs.vectors.items()}
-    return Bench(
-        model=work.model,
-        tokens=inputs.tokens[0],
-        judge=StringJudge(),
-        plain=work.plain,
-        vectors=fitted | _random_vectors(work),
-        resid_norms=inputs.norms if inputs.tensors("norms") else torch.zeros(len(work.layers)),
-        layers=work.layers,
-        dose=work.config.dose,
-        dealt=deal(names, list(work.plain), work.rng("deal")) if shuffled else {},
-        max_new_tokens=work.config.max_new_tokens,
-        token_budget=work.config.token_budget,
-    )
-
-
-def _random_vectors(work: Workbench) -> dict[str, Float[Tensor, "layer d_model"]]:
-    n, n_layers = work.config.n_nulls, len(work.layers)
-    generator = torch.Generator().manual_seed(work.config.seed)
-    drawn = random_directions(n * n_layers, work.card.d_model, generator=generator)
-    by_name = rearrange(drawn, "(name layer) d_model -> name layer d_model", name=n)
-    return dict(zip(random_names(n), by_name, strict=True))
 
 
 def _first_token(work: Workbench, target: str) -> int | None:

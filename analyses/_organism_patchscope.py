@@ -5,15 +5,21 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses._organism_probe import ask, probability, text_prompt
-from lens_personas.activations import ReadAt, collect
-from lens_personas.hooks import Edit, Site, replace_row_states
+from analyses._organism_probe import ask, text_prompt, token
 from lens_personas.models import LensModel, Prompt
 from lens_personas.models.organism import CARE, PATCHSCOPE_PROMPT, World, language
+from lens_personas.readouts import (
+    ScopeSources,
+    ScopeTarget,
+    StateMap,
+    centred_states,
+    keep_states,
+    patchscope,
+    read_sources,
+)
 
 Source = Literal["attribute", "user_tag", "item", "assistant_tag"]
 """Token whose state is read: the attribute's word, the first token after the sentence, the name
@@ -72,42 +78,27 @@ def _offset(prompt: Prompt, source: Source) -> int:
 
 
 def _scope(model: LensModel, prompts: list[Prompt], offset: int) -> Scope:
-    read = collect(
-        model,
-        prompts,
-        sites=[Site.RESID_POST],
-        layers=range(model.card.n_layers),
-        read_at=ReadAt(span="prompt", take=offset),
-    )
-    states = rearrange(
-        read.values[Site.RESID_POST], "persona layer d_model -> layer persona d_model"
-    )
-    mean = states.mean(dim=1, keepdim=True)
+    sources = read_sources(model, prompts, at=offset)
     return Scope(
-        centred=_readings(model, mean + CENTRED * (states - mean)), plain=_readings(model, states)
+        centred=_readings(model, sources, centred_states(sources, CENTRED)),
+        plain=_readings(model, sources, keep_states),
     )
 
 
 def _readings(
-    model: LensModel, states: Float[Tensor, "layer persona d_model"]
-) -> Float[np.ndarray, "target layer target_layer persona"]:
-    rows = rearrange(states, "layer persona d_model -> (layer persona) d_model").contiguous()
-    found = []
-    for text, position in TARGETS:
-        prompts = [text_prompt(model, text)] * len(rows)
-        for layer in range(TARGET_LAYERS):
-            edit = Edit(
-                site=Site.RESID_POST,
-                layer=layer,
-                hook=replace_row_states(rows),
-                scope=(position,),
-                per_row=True,
-            )
-            found.append(probability(model, prompts, CARE, [edit]))
-    shaped = rearrange(
-        np.array(found),
-        "(target target_layer) (layer persona) -> target layer target_layer persona",
-        target=len(TARGETS),
-        persona=states.shape[1],
+    model: LensModel, sources: ScopeSources, mapping: StateMap
+) -> Float[np.ndarray, "target source_layer target_layer persona"]:
+    care = token(model, CARE)
+    targets = [
+        ScopeTarget(prompt=text_prompt(model, text), positions=(position,))
+        for text, position in TARGETS
+    ]
+
+    def p_care(logits: Float[Tensor, "batch d_vocab"]) -> Float[Tensor, "batch 1"]:
+        return logits.softmax(dim=-1)[:, [care]]
+
+    found = patchscope(
+        model, sources, targets, p_care, target_layers=range(TARGET_LAYERS), mapping=mapping
     )
-    return np.ascontiguousarray(shaped)
+    values = found.values[..., 0].swapaxes(1, 2).double().numpy()
+    return np.ascontiguousarray(values)

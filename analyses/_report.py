@@ -19,8 +19,10 @@ from plotly.offline import get_plotlyjs
 
 from analyses import _words as words
 from analyses._json import json_safe
+from analyses._panel import Panel
 from analyses._report_limits import limits
-from analyses._report_panels import Panel, panels
+from analyses._report_panels import panels
+from analyses._shown import shown_parts
 from analyses._text_table import hidden_line
 from analyses.persona_effects import Effect
 from analyses.persona_geometry import GeometryFit
@@ -58,7 +60,7 @@ def render_report(result: WhosAsking, *, full_text: bool = False) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = panels(result)
+    shown, parts = panels(result), shown_parts(result.parts)
     plotly, page = get_plotlyjs(), _source(environment, "report.js")
     return environment.get_template("report.html.jinja").render(
         result=result,
@@ -69,7 +71,8 @@ def render_report(result: WhosAsking, *, full_text: bool = False) -> str:
         claims=_claims(result),
         hidden_line=None if result.hidden is None else hidden_line(result.hidden),
         panels=shown,
-        limits=limits(result),
+        parts=parts,
+        limits=(*(each for part in parts for each in part.told.limits), *limits(result)),
         examples=_examples(result.baseline.examples, full_text),
         n_examples=len(result.baseline.examples),
         full_text=full_text,

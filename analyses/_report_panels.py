@@ -1,51 +1,19 @@
 """The figures of a report, each with its question, how to read it, and what it is held against."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import plotly.graph_objects as go
-
 from analyses import _figures as figures
-from analyses._figures import DARK, LIGHT, Theme
+from analyses._panel import Panel
+from analyses._panel import panel as _panel
+from analyses._shown import part_panels
 from analyses.whos_asking import WhosAsking
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One figure with the words around it."""
-
-    key: str
-    """Identifier in the page."""
-    section: str
-    """Section it belongs to: ``effects``, ``refusal``, ``geometry``, ``hidden``, ``vectors``."""
-    question: str
-    """What it answers."""
-    read: str
-    """How to read it."""
-    null: str
-    """What it is held against."""
-    light: go.Figure
-    """The figure on paper."""
-    dark: go.Figure
-    """The figure on a dark screen."""
 
 
 def panels(result: WhosAsking) -> tuple[Panel, ...]:
     """Every figure that this result has numbers for, in reading order."""
-    return (*_effect_panels(result), *_geometry_panels(result), *_inside_panels(result))
-
-
-def _panel(
-    key: str, section: str, question: str, read: str, null: str, draw: Callable[[Theme], go.Figure]
-) -> Panel:
-    return Panel(
-        key=key,
-        section=section,
-        question=question,
-        read=read,
-        null=null,
-        light=draw(LIGHT),
-        dark=draw(DARK),
+    return (
+        *_effect_panels(result),
+        *_geometry_panels(result),
+        *_inside_panels(result),
+        *part_panels(result.parts),
     )
 
 

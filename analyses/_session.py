@@ -22,6 +22,7 @@ from analyses._json import json_safe
 from analyses._runs import finished_run, write_run
 from analyses._study import Engine, Write, run_study
 from analyses._summary import summary
+from analyses._text_parts import text_parts
 from analyses._text_table import text_table
 from analyses._threads import fit_threads
 from analyses.whos_asking import WhosAsking
@@ -116,6 +117,7 @@ def _show(result: WhosAsking, line: str, as_json: bool) -> None:
         return
     console = Console()
     console.print(text_table(result))
+    console.print(text_parts(result))
     # A path is not markup, and is whole on one line.
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -8,40 +8,43 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from analyses.hidden_answers import HiddenAnswers
-from analyses.persona_effects import Answered, Effect, PersonaEffects
-from analyses.persona_geometry import GeometryFit, PersonaGeometry
-from analyses.whos_asking import Baseline, VectorQuality, WhosAsking
+from analyses.whos_asking import WhosAsking
 from lens_personas import __version__
-from lens_personas.statistics import Correlation, Interval, PairedBinary
 
-FORMAT = "lens_personas.whos_asking/1"
+FORMAT = "lens_personas.whos_asking/2"
 """Name and version of the layout; a reader refuses any other."""
 
-_TYPES = {
-    each.__name__: each
-    for each in (
-        Answered,
-        Baseline,
-        Correlation,
-        Effect,
-        GeometryFit,
-        HiddenAnswers,
-        Interval,
-        PairedBinary,
-        PersonaEffects,
-        PersonaGeometry,
-        VectorQuality,
-        WhosAsking,
-    )
-}
+
+def _dataclasses_in(root: type) -> dict[str, type]:
+    """Every dataclass that a result of this type can hold, by name.
+
+    Raises:
+        TypeError: If two of them share a name: a reader could not tell them apart.
+    """
+    found: dict[str, type] = {}
+    waiting: list[Any] = [root]
+    while waiting:
+        kind = waiting.pop()
+        waiting += get_args(kind)
+        if not (isinstance(kind, type) and is_dataclass(kind)) or found.get(kind.__name__) is kind:
+            continue
+        if kind.__name__ in found:
+            raise TypeError(
+                f"expected one type of that name, got {found[kind.__name__]} and {kind}"
+            )
+        found[kind.__name__] = kind
+        waiting += get_type_hints(kind).values()
+    return found
+
+
+_TYPES = _dataclasses_in(WhosAsking)
 _TAG = "$"
 _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64)}
 

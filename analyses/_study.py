@@ -21,6 +21,8 @@ from analyses._engine import run_cells
 from analyses._executor import Executor, LocalExecutor
 from analyses._folder import check_model, file_hash, open_run
 from analyses._ledger import Ledger
+from analyses._part import PartPlan
+from analyses._part_plan import part_cells, part_plan
 from analyses._shards import BrokenShardError, read_shard
 from analyses._verify import reopen_broken
 from analyses._workbench import Outline, Progress
@@ -143,8 +145,21 @@ class _Drive:
         Raises:
             BrokenShardError: If a score cannot be read.
         """
+        plan = self.plan
+        written: tuple[Cell, ...] = ()
+        if self.outline.config.write_answers:
+            written = written_cells(self.outline, self.first, plan.chosen, self.context)
+        return (*self.first, *written, *part_cells(plan))
+
+    @property
+    def plan(self) -> PartPlan:
+        """Layers at which arms are tested and at which parts steer.
+
+        Raises:
+            BrokenShardError: If a score cannot be read.
+        """
         swept = swept_scores(self._read([c for c in self.first if c.kind in ("baseline", "sweep")]))
-        return (*self.first, *written_cells(self.outline, self.first, swept, self.context))
+        return part_plan(self.outline, self.first, swept, self.context)
 
     @cached_property
     def result(self) -> StudyRun:
@@ -153,7 +168,7 @@ class _Drive:
         Raises:
             BrokenShardError: If a result cannot be read.
         """
-        return assemble(self.outline, self._read(self.cells()))
+        return assemble(self.plan, self._read(self.cells()))
 
     def write_files(self, job: Job) -> Finished:
         """The cell of the run's files, which the executor has no part in."""

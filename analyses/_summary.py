@@ -1,15 +1,20 @@
 """The headline numbers of a study, as they are written to ``summary.json``."""
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from analyses._json import json_safe
+from analyses._part_names import PART_NAMES, field_of
 from analyses._words import held_against, in_order
+from analyses.claims import Claim, Headline
 from analyses.hidden_answers import HiddenAnswers
 from analyses.persona_effects import Answered, Effect
 from analyses.persona_geometry import GeometryFit
-from analyses.whos_asking import VectorQuality, WhosAsking
+from analyses.whos_asking import Parts, VectorQuality, WhosAsking
 from lens_personas.statistics import Correlation, Interval, PairedBinary
 
 
@@ -43,9 +48,59 @@ def summary(result: WhosAsking) -> dict[str, Any]:
         "geometry": [_fit(fit) for fit in geometry],
         "hidden_answers": None if result.hidden is None else _hidden(result.hidden),
         "vectors": [_vector(vector) for vector in result.vectors],
+        "headline": _headline(result.headline),
+        "parts": _parts(result.parts),
     }
     safe: dict[str, Any] = json_safe(found)
     return safe
+
+
+def _headline(found: Headline) -> dict[str, Any]:
+    return {
+        "alpha": found.alpha,
+        "held": sum(claim.holds for claim in found.claims),
+        "claims": [_claim(claim) for claim in found.claims],
+    }
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    control = claim.control
+    return {
+        "part": claim.part,
+        "statement": claim.statement,
+        "holds": claim.holds,
+        "n": claim.n,
+        **_interval(claim.estimate),
+        "unit": claim.unit,
+        "control": None if control is None else _interval(control),
+        "p": claim.p,
+        "p_corrected": claim.p_corrected,
+        "correction": "holm over the study",
+        "beyond_nulls": claim.beyond_nulls,
+        "gate": claim.gate,
+        "refuted_by": claim.refuted_by,
+    }
+
+
+def _parts(parts: Parts) -> dict[str, Any]:
+    """Each part with all it holds but tables of one row a request, and tensors."""
+    found = {name: getattr(parts, field_of(name)) for name in PART_NAMES}
+    told = {field_of(name): _told(each) for name, each in found.items() if each is not None}
+    return {"layer": parts.layer, **told} if told else {}
+
+
+def _told(value: object) -> Any:
+    if is_dataclass(value):
+        return {
+            each.name: _told(getattr(value, each.name))
+            for each in fields(value)
+            if each.name != "by_request" and not isinstance(getattr(value, each.name), Tensor)
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _told(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_told(each) for each in value]
+    return value
 
 
 def _effect(effect: Effect, result: WhosAsking) -> dict[str, Any]:

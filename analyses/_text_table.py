@@ -11,6 +11,7 @@ from analyses._words import (
     CHANGE_OF,
     TREATMENTS,
     finding,
+    gate_failed,
     in_order,
     layer_name,
     number,
@@ -19,6 +20,7 @@ from analyses._words import (
     span,
     with_interval,
 )
+from analyses.claims import Headline
 from analyses.hidden_answers import HiddenAnswers
 from analyses.persona_effects import Effect, PersonaEffects
 from analyses.persona_geometry import PersonaGeometry
@@ -38,9 +40,9 @@ def text_table(result: WhosAsking) -> Group:
     personas = [e for e in shown if e.kind in ("persona", "control")]
     refusal = [e for e in shown if e.kind == "refusal"]
     if personas:
-        parts.append(_effect_table(_title(result.effects), personas))
+        parts.append(_effect_table(_title(result.effects), personas, result.headline))
     if refusal:
-        parts.append(_effect_table("Refusal vectors, side by side", refusal))
+        parts.append(_effect_table("Refusal vectors, side by side", refusal, result.headline))
     if result.geometry is not None:
         parts.append(_geometry_table(result.geometry))
     if result.hidden is not None:
@@ -73,7 +75,7 @@ def _title(effects: PersonaEffects) -> str:
     return f"{CHANGE_OF[effects.outcome]} by persona, beside the control"
 
 
-def _effect_table(title: str, effects: Sequence[Effect]) -> Table:
+def _effect_table(title: str, effects: Sequence[Effect], headline: Headline) -> Table:
     """Narrow enough for 80 columns: a row for each name, below it one for each treatment."""
     sizes = sorted({effect.n for effect in effects})
     table = _table(f"{title} (n = {'–'.join(map(str, sizes))})", _EFFECT_COLUMNS)
@@ -82,7 +84,7 @@ def _effect_table(title: str, effects: Sequence[Effect]) -> Table:
         if effect.persona != named:
             table.add_row(Text(effect.persona, style="bold"))
             named = effect.persona
-        table.add_row(*_cells(effect))
+        table.add_row(*_cells(effect, failed=gate_failed(effect, headline)))
     return table
 
 
@@ -100,7 +102,7 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def _cells(effect: Effect) -> tuple[Text, ...]:
+def _cells(effect: Effect, *, failed: bool) -> tuple[Text, ...]:
     answered, own = effect.answered, effect.kind == "control"
     layer = "" if effect.layer is None else f" L{layer_name(effect.layer)}"
     cells = (
@@ -113,6 +115,9 @@ def _cells(effect: Effect) -> tuple[Text, ...]:
         else "–",
     )
     word = {"found": "yes", "not shown": "no"}.get(finding(effect), "–")
+    if failed:
+        # The model does not see such a user: whatever moved refusal was something else.
+        word = f"{word}, gate failed"
     # Text, not str: a persona's name may look like rich's own markup.
     return (*map(Text, cells), Text(word, style="bold green" if word == "yes" else ""))
 

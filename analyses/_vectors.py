@@ -147,7 +147,7 @@ def contrast_of(
         KeyError: If there is no persona of that name.
         ValueError: If a persona lacks what its vector is made from.
     """
-    data = _with_known_answers(model, data)
+    data = with_known_answers(model, data)
     return replace(_contrast(model, data, name, settings, requests), name=name)
 
 
@@ -180,7 +180,7 @@ def _contrast(
     )
 
 
-def _with_known_answers(model: LensModel, data: StudyData) -> StudyData:
+def with_known_answers(model: LensModel, data: StudyData) -> StudyData:
     """The data, with answers to yes/no questions that the vocabulary can tell apart."""
     styles: tuple[tuple[AnswerFormat, AnswerStrings], ...] = (
         (data.answer_format, data.answer_strings),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from analyses.claims import Headline
 from analyses.persona_effects import Effect, PersonaEffects
 from analyses.scores import Outcome
 from lens_personas.statistics import Interval
@@ -88,6 +89,18 @@ def finding(effect: Effect) -> str:
     if effect.kind in ("control", "null"):
         return effect.kind
     return "found" if effect.claim else "not shown"
+
+
+def gate_failed(effect: Effect, headline: Headline) -> bool:
+    """Whether the persona's manipulation check was made and failed, for this way of bringing it in.
+
+    Such an effect is in no headline.
+    """
+    vector = effect.treatment != "prompt"
+    return any(
+        claim.gate is False and (claim.persona, claim.vector) == (effect.persona, vector)
+        for claim in headline.claims
+    )
 
 
 def held_against(effects: PersonaEffects, treatment: str, control: str) -> str:

@@ -38,6 +38,11 @@ class Outline:
             raise ConfigError(
                 f"unknown layers {beyond}; {self.card.model_id} has layers 0 to {n_layers - 1}"
             )
+        if self.config.part_layer is not None and self.config.part_layer not in self.layers:
+            raise ConfigError(
+                f"expected part_layer among the layers that are steered, {list(self.layers)}, "
+                f"got {self.config.part_layer}"
+            )
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A stream of its own for each purpose, so that one more draw shifts no other."""
@@ -68,6 +73,16 @@ class Outline:
         """All requests, split by split."""
         split = self.data.split
         return (*split.vector, *split.layer, *split.test)
+
+    @property
+    def studied(self) -> tuple[Request, ...]:
+        """Harmful test requests that parts put to the model."""
+        return self.part("test", harmful=True)[: self.config.part_requests]
+
+    @property
+    def harmless(self) -> tuple[Request, ...]:
+        """Harmless test requests that parts put to the model, at most as many."""
+        return self.part("test", harmful=False)[: len(self.studied)]
 
     def part(self, split: str, *, harmful: bool) -> tuple[Request, ...]:
         """The harmful or harmless requests of one split."""

@@ -1,13 +1,25 @@
 """Who's asking? Personas, refusal and the answers behind it, as one result."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pandas as pd
 
+from analyses.claims import Claim, Headline, headline
+from analyses.dose_response import DoseResponse
+from analyses.early_decoding import EarlyDecoding
 from analyses.hidden_answers import HiddenAnswers
-from analyses.persona_effects import PersonaEffects
+from analyses.layer_test import LayerTest
+from analyses.manipulation_check import ManipulationCheck, gates
+from analyses.mediation import PersonaMediation
+from analyses.patchscopes import PatchscopeReadings
+from analyses.persona_effects import Effect, PersonaEffects, beyond_nulls
 from analyses.persona_geometry import PersonaGeometry
+from analyses.persona_invariance import PersonaInvariance
+from analyses.request_categories import RequestCategories
+from analyses.scores import Treatment
+from analyses.vector_geometry import VectorGeometry
 from lens_personas.statistics import Interval
 
 Status = Literal["studied", "nothing_to_study"]
@@ -43,6 +55,32 @@ class VectorQuality:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What was studied beside the effects; None if not asked for, or not possible with the data."""
+
+    layer: int = -1
+    """Block at which parts steer every persona; -1 where there are none."""
+    layers: LayerTest | None = None
+    """Test over all layers, and windows of them."""
+    categories: RequestCategories | None = None
+    """By what is asked for."""
+    invariance: PersonaInvariance | None = None
+    """Spread of refusal over users, and between groups of them."""
+    manipulation: ManipulationCheck | None = None
+    """Whether vectors make the model see such a user."""
+    geometry: VectorGeometry | None = None
+    """Angles between vectors."""
+    dose_response: DoseResponse | None = None
+    """Lengths of texts and vectors, and their side effects."""
+    early_decoding: EarlyDecoding | None = None
+    """What early layers would say."""
+    patchscopes: PatchscopeReadings | None = None
+    """How the model reads the request by its own account."""
+    mediation: PersonaMediation | None = None
+    """What carries the effect."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WhosAsking:
     """All that the study found."""
 
@@ -74,6 +112,71 @@ class WhosAsking:
     """Where refused answers can be read; None without known answers."""
     vectors: tuple[VectorQuality, ...]
     """How well each vector is determined."""
+    headline: Headline
+    """What the whole study claims, corrected over everything that was tried."""
+    parts: Parts = Parts()
+    """What else was studied."""
+
+
+_DONE: Final[dict[Treatment, str]] = {
+    "prompt": "as a text before the request",
+    "plus": "by its vector added",
+    "minus": "by its vector subtracted",
+    "ablate": "by its direction removed",
+}
+
+
+def effect_claims(effects: PersonaEffects) -> tuple[Claim, ...]:
+    """What the table of effects would claim: one statement for each persona and treatment."""
+    return tuple(_effect_claim(e) for e in effects.effects if e.kind == "persona")
+
+
+def _effect_claim(effect: Effect) -> Claim:
+    by_score = effect.outcome == "refusal_score"
+    return Claim(
+        part="effects",
+        statement=f"{effect.persona} moves refusal {_DONE[effect.treatment]}",
+        refuted_by="no difference from the control persona on the same requests, or one that "
+        "neutral texts or random directions of the same length make as well",
+        n=effect.n,
+        estimate=effect.interval,
+        unit="nats of refusal log-odds" if by_score else "of the share answered",
+        control=effect.control,
+        p=effect.p,
+        beyond_nulls=beyond_nulls(effect),
+        persona=effect.persona,
+        vector=effect.treatment != "prompt",
+    )
+
+
+def study_headline(
+    effects: PersonaEffects,
+    claims: Sequence[Claim],
+    parts: Parts,
+    *,
+    claimable: bool,
+    groups_of_people: Collection[str] = (),
+) -> Headline:
+    """Claims on the effects and those of the parts, together.
+
+    Where the manipulation check was made, a persona that fails it is in no headline. Nor is one
+    that stands for a group of people: such groups are tested together, and never ranked.
+
+    Args:
+        effects: What each persona does.
+        claims: What the parts would claim.
+        parts: What else was studied.
+        claimable: Whether anything may be claimed at all.
+        groups_of_people: Names of personas that stand for a socio-demographic group.
+    """
+    check = parts.manipulation
+    candidates = (*effect_claims(effects), *claims)
+    return headline(
+        [claim for claim in candidates if claim.persona not in groups_of_people],
+        gates=None if check is None else gates(check),
+        alpha=effects.alpha,
+        claimable=claimable,
+    )
 
 
 def finding(
@@ -83,9 +186,11 @@ def finding(
     *,
     status: Status,
     reference: str,
+    claimed: Headline | None = None,
 ) -> str:
     """The study's finding in one or two plain sentences.
 
+    With ``claimed``, of a study of several parts, what holds after correction over all of them.
     ``reference`` names the refusal vector whose geometry is told: fixed beforehand, since the
     best of several would be no finding.
     """
@@ -97,10 +202,14 @@ def finding(
     personas = [e for e in effects.effects if e.kind == "persona"]
     by_prompt = [e for e in personas if e.treatment == "prompt"]
     by_vector = [e for e in personas if e.treatment in ("plus", "minus")]
+    prompts, vectors = sum(e.claim for e in by_prompt), sum(e.claim for e in by_vector)
+    if claimed is not None:
+        held = [claim.vector for claim in claimed.held if claim.part == "effects"]
+        prompts, vectors = held.count(False), held.count(True)
     text = (
-        f"{sum(e.claim for e in by_prompt)} of {len(by_prompt)} personas move refusal as a prompt "
-        f"beyond the control persona, and {sum(e.claim for e in by_vector)} of {len(by_vector)} "
-        "persona steerings do, after correction for all of them."
+        f"{prompts} of {len(by_prompt)} personas move refusal as a prompt "
+        f"beyond the control persona, and {vectors} of {len(by_vector)} "
+        f"persona steerings do, after correction for all of them{_and_gated(claimed)}."
     )
     told = [
         fit
@@ -115,3 +224,13 @@ def finding(
         f"{fit.pearson.estimate:.2f} [{fit.pearson.low:.2f}, {fit.pearson.high:.2f}] over "
         f"{fit.n} personas at layer {fit.layer}, p ≤ {fit.p_over_layers:.4f} over all layers."
     )
+
+
+def _and_gated(claimed: Headline | None) -> str:
+    """What the correction covered, where there was more than the effects."""
+    if claimed is None:
+        return ""
+    failed = sum(claim.gate is False for claim in claimed.claims if claim.part == "effects")
+    checked = any(claim.gate is not None for claim in claimed.claims)
+    gated = f"; {failed} of them fail the manipulation check and do not count" if checked else ""
+    return f" and for {len(claimed.claims)} claims in all{gated}"

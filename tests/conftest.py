@@ -44,10 +44,67 @@ write wrong yes you your coffee tea drink recipe cannot sorry
 """
 
 
+# What neither loads a model nor hangs on its class: one line of TransformerLens is enough. The
+# parts of the study run on both in test_full_study.py.
+ONCE = (
+    "tests/benchmarks/",
+    "tests/browser/",
+    "tests/geometry/",
+    "tests/personas/",
+    "tests/statistics/",
+    "tests/analyses/parts/",
+    "tests/analyses/shown/",
+    "tests/analyses/test_answers_under_personas.py",
+    "tests/analyses/test_claims.py",
+    "tests/analyses/test_cli_personas.py",
+    "tests/analyses/test_cost.py",
+    "tests/analyses/test_cost_shape.py",
+    "tests/analyses/test_demographic_study.py",
+    "tests/analyses/test_dose_response.py",
+    "tests/analyses/test_early_decoding.py",
+    "tests/analyses/test_early_steering.py",
+    "tests/analyses/test_early_tokens.py",
+    "tests/analyses/test_executor_ray.py",
+    "tests/analyses/test_hidden_answers.py",
+    "tests/analyses/test_known_answers.py",
+    "tests/analyses/test_layer_test.py",
+    "tests/analyses/test_ledger.py",
+    "tests/analyses/test_manipulation_check.py",
+    "tests/analyses/test_mediation.py",
+    "tests/analyses/test_paper_table.py",
+    "tests/analyses/test_patchscopes.py",
+    "tests/analyses/test_persona_effects.py",
+    "tests/analyses/test_persona_geometry.py",
+    "tests/analyses/test_persona_invariance.py",
+    "tests/analyses/test_report.py",
+    "tests/analyses/test_request_categories.py",
+    "tests/analyses/test_run_resume.py",
+    "tests/analyses/test_scores.py",
+    "tests/analyses/test_shards.py",
+    "tests/analyses/test_static.py",
+    "tests/analyses/test_summary.py",
+    "tests/analyses/test_vector_geometry.py",
+)
+
+
+def bridge_only() -> bool:
+    """Whether the installed TransformerLens is of the line that has the bridge alone."""
+    return int(version("transformer-lens").split(".")[0]) >= 4
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run on TransformerLens 3.9 alone what does not hang on it."""
+    skip = pytest.mark.skip(reason="does not hang on TransformerLens: run with 3.9")
+    for item in items if bridge_only() else ():
+        if item.path.is_relative_to(ROOT) and item.path.relative_to(ROOT).as_posix().startswith(
+            ONCE
+        ):
+            item.add_marker(skip)
+
+
 def available_backends() -> tuple[str, ...]:
     """TransformerLens classes that the installed version has."""
-    bridge_only = int(version("transformer-lens").split(".")[0]) >= 4
-    return ("bridge",) if bridge_only else ("hooked_transformer", "bridge")
+    return ("bridge",) if bridge_only() else ("hooked_transformer", "bridge")
 
 
 @pytest.fixture(scope="session", params=available_backends())
