@@ -11,6 +11,7 @@ from analyses.claims import Headline
 from analyses.whos_asking import WhosAsking
 
 _CLAIMS_SHOWN = 12
+_ROWS_SHOWN = 12
 
 
 def text_parts(result: WhosAsking) -> Group:
@@ -28,11 +29,13 @@ def text_parts(result: WhosAsking) -> Group:
 
 
 def _table(shown: ShownTable) -> Table:
+    left = len(shown.rows) - _ROWS_SHOWN
+    more = f"{left} more rows in the report. " if left > 0 else ""
     table = Table(
         title=shown.title,
         title_justify="left",
         title_style="bold",
-        caption=shown.note or None,
+        caption=f"{more}{shown.note}" or None,
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -40,7 +43,7 @@ def _table(shown: ShownTable) -> Table:
     )
     for at, name in enumerate(shown.columns):
         table.add_column(Text(name), justify="right" if at else "left")
-    for row in shown.rows:
+    for row in shown.rows[:_ROWS_SHOWN]:
         # Text, not str: a persona's name may look like rich's own markup.
         table.add_row(*map(Text, row))
     return table

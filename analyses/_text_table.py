@@ -79,6 +79,9 @@ def _effect_table(title: str, effects: Sequence[Effect], headline: Headline) -> 
     """Narrow enough for 80 columns: a row for each name, below it one for each treatment."""
     sizes = sorted({effect.n for effect in effects})
     table = _table(f"{title} (n = {'–'.join(map(str, sizes))})", _EFFECT_COLUMNS)
+    if any(effect.claim and gate_failed(effect, headline) for effect in effects):
+        table.caption = "gate: moves refusal, but its persona fails the manipulation check"
+        table.caption_justify = "left"
     named = None
     for effect in effects:
         if effect.persona != named:
@@ -115,9 +118,9 @@ def _cells(effect: Effect, *, failed: bool) -> tuple[Text, ...]:
         else "–",
     )
     word = {"found": "yes", "not shown": "no"}.get(finding(effect), "–")
-    if failed:
+    if failed and word == "yes":
         # The model does not see such a user: whatever moved refusal was something else.
-        word = f"{word}, gate failed"
+        word = "gate"
     # Text, not str: a persona's name may look like rich's own markup.
     return (*map(Text, cells), Text(word, style="bold green" if word == "yes" else ""))
 

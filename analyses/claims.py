@@ -41,6 +41,10 @@ class Claim:
     holds: bool = False
     """Whether it is claimed; set by :func:`headline`."""
 
+    def gated_out(self, alpha: float) -> bool:
+        """Whether nothing but its persona's manipulation check keeps it from being claimed."""
+        return self.gate is False and self.p_corrected < alpha and self.beyond_nulls
+
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:

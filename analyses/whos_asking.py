@@ -230,7 +230,7 @@ def _and_gated(claimed: Headline | None) -> str:
     """What the correction covered, where there was more than the effects."""
     if claimed is None:
         return ""
-    failed = sum(claim.gate is False for claim in claimed.claims if claim.part == "effects")
     checked = any(claim.gate is not None for claim in claimed.claims)
-    gated = f"; {failed} of them fail the manipulation check and do not count" if checked else ""
-    return f" and for {len(claimed.claims)} claims in all{gated}"
+    failed = sum(claim.gated_out(claimed.alpha) for claim in claimed.claims)
+    gated = f"; {failed} more claims fail the manipulation check and do not count"
+    return f" and for {len(claimed.claims)} claims in all{gated if checked else ''}"

@@ -64,7 +64,7 @@ def sign_flip(
     differences: Float[np.ndarray, " prompt"],
     *,
     rng: np.random.Generator,
-    n_permutations: int = 10_000,
+    n_permutations: int = 20_000,
 ) -> float:
     """Two-sided p of the mean difference, by flipping signs of prompts.
 

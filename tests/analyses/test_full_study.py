@@ -18,6 +18,11 @@ TINY = {
     "max_requests": 24,
     "n_nulls": 3,
     "max_new_tokens": 5,
+    "scope_target_layers": (0,),
+    "scope_scales": (4.0,),
+    "doses": (0.5, 1.0),
+    "early_lens_steps": 0,
+    "manipulation_questions": 4,
 }
 """Every part, at a size at which twenty studies take minutes."""
 ONCE = pytest.mark.skipif(
