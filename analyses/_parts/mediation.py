@@ -133,7 +133,7 @@ def _scores(contents: Contents) -> dict[str, Float[torch.Tensor, "persona reques
 
 def _changes(
     core: Core,
-    scores: Mapping[str, Float[torch.Tensor, "persona request"]],
+    scores: Mapping[str, Float[torch.Tensor, "_ request"]],
     values: Mapping[str, Float[np.ndarray, "persona request"]],
 ) -> list[Changes]:
     """Every persona against the control, through each mediator."""
