@@ -11,6 +11,7 @@ from lens_personas.geometry._edits import (
     project_out_rows,
     set_projection,
 )
+from lens_personas.geometry._probe import held_out_projections, held_out_scores
 from lens_personas.geometry._similarity import (
     cosine,
     cosine_by_layer,
@@ -44,6 +45,8 @@ __all__ = [
     "cosine_matrix",
     "difference_of_means",
     "effective_rank",
+    "held_out_projections",
+    "held_out_scores",
     "paired_difference_of_means",
     "permuted_cosines",
     "permuted_differences",

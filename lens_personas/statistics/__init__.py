@@ -4,6 +4,7 @@ Every draw takes a generator. What is undefined (no data, no variance) is NaN, w
 """
 
 from lens_personas.statistics._agreement import cohen_kappa
+from lens_personas.statistics._cluster_columns import cluster_bootstrap_columns, sign_flip_columns
 from lens_personas.statistics._correction import Method, adjust
 from lens_personas.statistics._correlation import (
     Correlation,
@@ -11,8 +12,16 @@ from lens_personas.statistics._correlation import (
     correlation,
     leave_one_out_r2,
 )
+from lens_personas.statistics._correlation_matrix import correlation_matrix
 from lens_personas.statistics._distinguish import auroc, auroc_interval, d_prime, mann_whitney
 from lens_personas.statistics._finite import finite_mean_margin
+from lens_personas.statistics._held_out import (
+    HeldOut,
+    deal_folds,
+    deal_labels,
+    fold_auroc,
+    held_out_intervals,
+)
 from lens_personas.statistics._interaction import between_share, interaction_p
 from lens_personas.statistics._intervals import (
     Interval,
@@ -21,6 +30,12 @@ from lens_personas.statistics._intervals import (
     prediction_interval,
     unpaired_bootstrap,
     wilson,
+)
+from lens_personas.statistics._logistic import (
+    AveragedLogistic,
+    LogisticCurve,
+    averaged_logistic,
+    logistic_curve,
 )
 from lens_personas.statistics._max_statistic import max_statistic
 from lens_personas.statistics._mediation import Mediation, paired_mediation, paired_ratio
@@ -39,35 +54,63 @@ from lens_personas.statistics._prediction import (
     compare_predictors,
     one_predictor_r2,
 )
+from lens_personas.statistics._sample_metrics import (
+    METRIC_NULL,
+    METRIC_RANGE,
+    TWO_SAMPLE_METRICS,
+    TwoSampleMetric,
+)
+from lens_personas.statistics._side_swap import SwappedSides, swap_sides
 from lens_personas.statistics._spread import (
     dealt_columns,
     simultaneous_bootstrap,
     spread_interval,
 )
+from lens_personas.statistics._steerability import SteeringTarget, steerability_index
+from lens_personas.statistics._two_samples import Compared, compare_samples
 
 __all__ = [
+    "METRIC_NULL",
+    "METRIC_RANGE",
+    "TWO_SAMPLE_METRICS",
+    "AveragedLogistic",
+    "Compared",
     "Correlation",
     "CorrelationMethod",
+    "HeldOut",
     "Interval",
+    "LogisticCurve",
     "Mediation",
     "Method",
     "PairedBinary",
     "Prediction",
     "SignedRank",
+    "SteeringTarget",
+    "SwappedSides",
+    "TwoSampleMetric",
     "adjust",
     "auroc",
     "auroc_interval",
+    "averaged_logistic",
     "best_r2_p",
     "between_share",
     "cluster_bootstrap",
+    "cluster_bootstrap_columns",
     "cohen_kappa",
     "compare_predictors",
+    "compare_samples",
     "correlation",
+    "correlation_matrix",
     "d_prime",
+    "deal_folds",
+    "deal_labels",
     "dealt_columns",
     "finite_mean_margin",
+    "fold_auroc",
+    "held_out_intervals",
     "interaction_p",
     "leave_one_out_r2",
+    "logistic_curve",
     "mann_whitney",
     "max_statistic",
     "mcnemar_exact",
@@ -80,8 +123,11 @@ __all__ = [
     "paired_ratio",
     "prediction_interval",
     "sign_flip",
+    "sign_flip_columns",
     "simultaneous_bootstrap",
     "spread_interval",
+    "steerability_index",
+    "swap_sides",
     "unpaired_bootstrap",
     "wilcoxon",
     "wilson",

@@ -16,7 +16,8 @@ from lens_personas.statistics._intervals import bootstrap_interval
 CorrelationMethod = Literal["pearson", "spearman"]
 """``pearson`` of the values, ``spearman`` of their ranks."""
 
-_EXACT_UP_TO = 8
+EXACT_UP_TO = 8
+"""Items up to which all orders are tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ def _permutation_p(
         lambda shuffled, axis: _pearson(shuffled, np.broadcast_to(fixed, shuffled.shape), axis),
         permutation_type="pairings",
         vectorized=True,
-        n_resamples=factorial(n) if n <= _EXACT_UP_TO else n_permutations,
+        n_resamples=factorial(n) if n <= EXACT_UP_TO else n_permutations,
         batch=1024,
         rng=rng,
     )

@@ -38,7 +38,7 @@ def auroc_interval(
     """
     estimate = auroc(positive, negative)
     if estimate in (0.0, 1.0):
-        return _separated(estimate, len(positive), len(negative), level)
+        return separated(estimate, len(positive), len(negative), level)
     interval = bootstrap_interval(
         _auroc,
         [positive, negative],
@@ -113,7 +113,8 @@ def _variance(scores: Float[np.ndarray, " score"]) -> float:
     return float(scores.var(dtype=np.float64, ddof=1)) if np.ptp(scores) > 0.0 else 0.0
 
 
-def _separated(estimate: float, n: int, m: int, level: float) -> Interval:
+def separated(estimate: float, n: int, m: int, level: float) -> Interval:
+    """Interval of an AUROC of 0 or 1, which leaves a bootstrap nothing to vary."""
     z = stats.norm.isf((1.0 - level) / 2.0)
     pairs = (n + m) / 2.0 - 1.0
 

@@ -199,7 +199,7 @@ def bootstrap_interval(
             method="percentile",
             rng=rng,
         ).bootstrap_distribution
-    return _percentile_interval(estimate, draws[np.isfinite(draws)], n_units, level)
+    return percentile_interval(estimate, draws[np.isfinite(draws)], n_units, level)
 
 
 def undefined(level: float, estimate: float = float("nan")) -> Interval:
@@ -207,10 +207,11 @@ def undefined(level: float, estimate: float = float("nan")) -> Interval:
     return Interval(estimate=estimate, low=float("nan"), high=float("nan"), level=level)
 
 
-def _percentile_interval(
+def percentile_interval(
     estimate: float, draws: Float[np.ndarray, " draw"], n_units: int, level: float
 ) -> Interval:
-    if not len(draws) or np.ptp(draws) <= 1e-12 * np.abs(draws).max():
+    """Expanded percentile interval of bootstrap draws of ``n_units`` independent units."""
+    if n_units < 2 or not len(draws) or np.ptp(draws) <= 1e-12 * np.abs(draws).max():
         return undefined(level, estimate)
     quantile = stats.t.isf((1.0 - level) / 2.0, n_units - 1)
     tail = stats.norm.sf(np.sqrt(n_units / (n_units - 1)) * quantile)
