@@ -23,8 +23,8 @@ RequestDataset = Literal[
 """Published sets of requests. Where a source keeps the two kinds in two files of the same
 columns, each file has a name of its own here, because nothing in it says which it is."""
 
-StatementDataset = Literal["anthropic-persona", "advanced-ai-risk", "caa"]
-"""Published sets of questions whose answer shows a behaviour."""
+StatementDataset = Literal["anthropic-persona", "advanced-ai-risk", "caa", "lens-personas"]
+"""Sets of questions whose answer shows a behaviour: published ones, and those shipped here."""
 
 MATCHING: Final = "answer_matching_behavior"
 NOT_MATCHING: Final = "answer_not_matching_behavior"
@@ -184,4 +184,5 @@ STATEMENT_TERMS: Final[Mapping[str, tuple[str, str]]] = {
         "Rimsky et al. 2024, Steering Llama 2 via Contrastive Activation Addition, "
         "https://arxiv.org/abs/2312.06681; https://github.com/nrimsky/CAA",
     ),
+    "lens-personas": ("CC0-1.0", "written for lens_personas; see docs/behaviours.md"),
 }

@@ -37,6 +37,10 @@ _LABELS: Final[Mapping[str, CompletionLabel]] = {
     "2_full_refusal": "refusal",
     "3_partial_refusal": "partial_refusal",
 }
+_STATEMENT_COLUMNS: Final = {
+    "anthropic-persona": ("statement", "label_confidence"),
+    "lens-personas": ("statement",),
+}
 _COMPLETION_COLUMNS: Final = (
     "id",
     "type",
@@ -158,7 +162,7 @@ def _harmful(path: Path, row: Row, source: Source) -> bool:
 
 
 def _statement(path: Path, row: Row, number: int, dataset: str) -> Statement:
-    extra = ("statement", "label_confidence") if dataset == "anthropic-persona" else ()
+    extra = _STATEMENT_COLUMNS.get(dataset, ())
     required = ("question", *extra, MATCHING, NOT_MATCHING)
     check_columns(path, row, required=required, optional=(), others_allowed=True)
     matching, not_matching = (_needed(path, row, name) for name in (MATCHING, NOT_MATCHING))
@@ -173,10 +177,10 @@ def _statement(path: Path, row: Row, number: int, dataset: str) -> Statement:
     return Statement(
         statement_id=f"{path.stem}-{number}",
         question=_needed(path, row, "question"),
-        text=_needed(path, row, "statement") if extra else None,
+        text=_needed(path, row, "statement") if "statement" in extra else None,
         matching=matching,
         not_matching=not_matching,
-        label_confidence=_confidence(path, row) if extra else None,
+        label_confidence=_confidence(path, row) if "label_confidence" in row.columns else None,
     )
 
 

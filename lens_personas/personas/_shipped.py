@@ -6,8 +6,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal
 
+from lens_personas.personas._datasets import load_statements
 from lens_personas.personas._own import read_requests
 from lens_personas.personas._persona_files import read_personas
+from lens_personas.personas._sets import StatementSet
 from lens_personas.personas._types import Persona, Request
 
 ShippedSet = Literal["demographics", "filler", "personas", "refusal"]
@@ -101,6 +103,23 @@ def shipped_requests() -> tuple[Request, ...]:
     """
     with resources.as_file(_data("requests.jsonl")) as path:
         return read_requests(path)
+
+
+@cache
+def shipped_behaviours() -> tuple[StatementSet, ...]:
+    """Six everyday traits, 48 first-person statements each, half of which show the trait.
+
+    Curiosity, optimism, patience, procrastination, stubbornness and tidiness: harmless, so that
+    the study of behaviours can be run without any file. The sentences are our own, in the columns
+    of the model-written evaluations (https://arxiv.org/abs/2212.09251).
+
+    Raises:
+        Nothing of its own.
+    """
+    folder = _data("behaviours")
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".jsonl"))
+    with resources.as_file(folder) as path:
+        return tuple(load_statements(path / name, dataset="lens-personas") for name in names)
 
 
 def _personas(name: str) -> tuple[Persona, ...]:
