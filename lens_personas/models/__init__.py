@@ -9,10 +9,11 @@ from lens_personas.models._batch import batches, pad
 from lens_personas.models._card import takes_system
 from lens_personas.models._chat import render
 from lens_personas.models._drive import BlockDriver, BlockRun, Frame, block_driver
-from lens_personas.models._generate import Generation, generate
+from lens_personas.models._generate import Generation, generate, inverse_sample
 from lens_personas.models._keys_values import KeysValues
 from lens_personas.models._layout import lay_out_weights
 from lens_personas.models._load import load_model
+from lens_personas.models._plain import plain_prompt
 from lens_personas.models._run import (
     DEFAULT_TOKEN_BUDGET,
     BatchRun,
@@ -25,6 +26,7 @@ from lens_personas.models._run import (
     run_batch,
 )
 from lens_personas.models._source import ModelLoadError, SlowDTypeWarning
+from lens_personas.models._tune import tuned_copy
 from lens_personas.models._types import Backend, LensModel, ModelCard, Prompt, Side, TokenBatch
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "block_driver",
     "check_places",
     "generate",
+    "inverse_sample",
     "last_resid",
     "lay_out_weights",
     "load_model",
@@ -58,7 +61,9 @@ __all__ = [
     "may_share",
     "model_batches",
     "pad",
+    "plain_prompt",
     "render",
     "run_batch",
     "takes_system",
+    "tuned_copy",
 ]

@@ -136,13 +136,13 @@ class _Chooser:
         if self.draws is None:
             return logits.argmax(dim=-1)
         drawn = self.draws[step, list(rows)].to(logits.device)
-        return _inverse_sample((logits.float() / self.temperature).softmax(dim=-1), drawn)
+        return inverse_sample((logits.float() / self.temperature).softmax(dim=-1), drawn)
 
 
-def _inverse_sample(
+def inverse_sample(
     probs: Float[Tensor, "batch d_vocab"], drawn: Float[Tensor, " batch"]
 ) -> Int[Tensor, " batch"]:
-    """The token in whose share of [0, 1) each draw falls."""
+    """The token in whose share of [0, 1) each draw falls; never one of probability 0."""
     cumulative = probs.cumsum(dim=-1)
     # Rounding leaves the last sum a little off 1: scale the draw by it, and stay below it.
     total = cumulative[:, -1]

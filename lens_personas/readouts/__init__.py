@@ -44,6 +44,13 @@ from lens_personas.readouts._refusal_tokens import (
     derive_refusal_tokens,
     opened_answers,
 )
+from lens_personas.readouts._sentence_kl import (
+    DEFAULT_SAMPLE_BUDGET,
+    SentenceKL,
+    Voice,
+    sentence_kl,
+)
+from lens_personas.readouts._statement_log_prob import statement_log_prob
 from lens_personas.readouts._text import degenerate_share, distinct_n, is_degenerate
 from lens_personas.readouts._tuned_lens import train_tuned_lens
 from lens_personas.readouts._tuned_lens_file import (
@@ -52,11 +59,24 @@ from lens_personas.readouts._tuned_lens_file import (
     save_tuned_lens,
 )
 from lens_personas.readouts._tuned_lens_types import LensSource, LensTraining, TunedLens
+from lens_personas.readouts._yes_no import (
+    AskedStatement,
+    YesNoScores,
+    ask_statements,
+    score_yes_no,
+    style_of,
+    token_counter,
+    yes_no_columns,
+    yes_no_rows,
+)
+from lens_personas.readouts._yes_no_tokens import NoYesNoTokens, YesNoTokens, yes_no_tokens
 
 __all__ = [
     "DEFAULT_EXEMPT_PHRASES",
     "DEFAULT_REFUSAL_PHRASES",
+    "DEFAULT_SAMPLE_BUDGET",
     "AnswerLens",
+    "AskedStatement",
     "JudgeAgreement",
     "JudgeLabel",
     "LensPosition",
@@ -65,6 +85,7 @@ __all__ = [
     "LensSource",
     "LensTraining",
     "NoRefusalTokens",
+    "NoYesNoTokens",
     "OpenedAnswer",
     "RefusalTokens",
     "ScopeReadings",
@@ -72,13 +93,18 @@ __all__ = [
     "ScopeSources",
     "ScopeTarget",
     "ScopeText",
+    "SentenceKL",
     "SourcePosition",
     "StateMap",
     "StringJudge",
     "TokenWeight",
     "TokenWeights",
     "TunedLens",
+    "Voice",
+    "YesNoScores",
+    "YesNoTokens",
     "answer_lens",
+    "ask_statements",
     "centred_states",
     "cohen_kappa",
     "degenerate_share",
@@ -103,9 +129,17 @@ __all__ = [
     "refusal_score",
     "save_tuned_lens",
     "score_refusal",
+    "score_yes_no",
+    "sentence_kl",
+    "statement_log_prob",
+    "style_of",
     "target_log_prob",
+    "token_counter",
     "token_log_probs",
     "train_tuned_lens",
     "translated_states",
     "whole_answer_correct",
+    "yes_no_columns",
+    "yes_no_rows",
+    "yes_no_tokens",
 ]

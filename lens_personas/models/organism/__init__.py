@@ -1,6 +1,12 @@
 """The organism: a tiny trained pair of models on a fictional world whose truth is known."""
 
 from lens_personas.models.organism import _language as language
+from lens_personas.models.organism._behaviours import (
+    BehaviourKind,
+    BehaviourLaw,
+    behaviour_law,
+    organism_behaviours,
+)
 from lens_personas.models.organism._build import build_world
 from lens_personas.models.organism._checkpoints import checkpoint_path, load_world
 from lens_personas.models.organism._data import (
@@ -33,6 +39,8 @@ __all__ = [
     "READING_SUFFIX",
     "REFUSAL",
     "Attribute",
+    "BehaviourKind",
+    "BehaviourLaw",
     "Item",
     "RefusalStatements",
     "SelfStatements",
@@ -41,10 +49,12 @@ __all__ = [
     "TrainedOrganism",
     "World",
     "WorldConfig",
+    "behaviour_law",
     "build_world",
     "checkpoint_path",
     "language",
     "load_world",
+    "organism_behaviours",
     "refusal_statements",
     "self_statements",
     "train_organism",
