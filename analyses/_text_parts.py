@@ -11,7 +11,7 @@ from analyses.claims import Headline
 from analyses.whos_asking import WhosAsking
 
 _CLAIMS_SHOWN = 12
-_ROWS_SHOWN = 12
+_ROWS_SHOWN = 24
 
 
 def text_parts(result: WhosAsking) -> Group:
@@ -21,14 +21,15 @@ def text_parts(result: WhosAsking) -> Group:
         name = part.name.replace("-", " ").capitalize()
         out.append(Text.assemble((f"{name}: ", "bold"), part.told.answer))
         if part.told.tables:
-            out.append(_table(part.told.tables[0]))
+            out.append(told_table(part.told.tables[0]))
         out.append(Text())
     if out:
         out += [_claims(result.headline), Text()]
     return Group(*out)
 
 
-def _table(shown: ShownTable) -> Table:
+def told_table(shown: ShownTable) -> Table:
+    """A table of a part, for a terminal: its first rows."""
     left = len(shown.rows) - _ROWS_SHOWN
     more = f"{left} more rows in the report. " if left > 0 else ""
     table = Table(

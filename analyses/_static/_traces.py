@@ -100,12 +100,22 @@ def _fill(plot: Plot, trace: Any, x: Any, y: Any) -> None:
     paint = colour(trace.fillcolor or trace.line.color or "gray")
     label = text(trace.name) if trace.showlegend else None
     if trace.fill == "toself":
-        plot.axes.fill(x, y, facecolor=paint, edgecolor="none", label=label)
+        for across, up in _pieces(x, y):
+            plot.axes.fill(across, up, facecolor=paint, edgecolor="none", label=label)
+            label = None
     elif trace.fill == "tonexty" and plot.last is not None:
         below = np.interp(x, *plot.last)
         plot.axes.fill_between(x, y, below, facecolor=paint, edgecolor="none", label=label)
     else:
         plot.axes.fill_between(x, y, 0.0, facecolor=paint, edgecolor="none", label=label)
+
+
+def _pieces(x: Any, y: Any) -> list[tuple[Any, Any]]:
+    """Each shape of a line whose pen is lifted between shapes."""
+    gaps = np.flatnonzero(np.isnan(x) | np.isnan(y))
+    parts = zip(np.split(x, gaps), np.split(y, gaps), strict=True)
+    whole = [(a[~np.isnan(a + b)], b[~np.isnan(a + b)]) for a, b in parts]
+    return [(a, b) for a, b in whole if a.size]
 
 
 def _errors(plot: Plot, trace: Any, x: Any, y: Any) -> None:

@@ -14,35 +14,6 @@ from analyses.whos_asking import WhosAsking
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MakeStudy = Callable[..., WhosAsking]
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">"
-DRAWN = "document.querySelectorAll('.plot .main-svg').length >= {}"
-
-
-class Watched:
-    """A page with everything it asked for and complained about."""
-
-    def __init__(self, page: Any) -> None:
-        self.page = page
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def open(self, path: Path, figures: int) -> None:
-        self.page.goto(path.as_uri())
-        self.page.wait_for_function(DRAWN.format(figures))
-
-    def background(self) -> str:
-        return str(self.page.evaluate("getComputedStyle(document.body).backgroundColor"))
-
-    def figure_background(self) -> str:
-        return str(self.page.locator("#figure-forest .main-svg").first.get_attribute("style"))
-
-
-@pytest.fixture
-def watched(page: Any) -> Watched:
-    page.emulate_media(color_scheme="light")
-    return Watched(page)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +22,7 @@ def report(study: WhosAsking, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_draws_every_figure_and_asks_nothing_of_the_network(
-    watched: Watched, report: Path, study: WhosAsking
+    watched: Any, report: Path, study: WhosAsking
 ) -> None:
     expected = len(panels(study))
     watched.open(report, expected)
@@ -62,21 +33,21 @@ def test_draws_every_figure_and_asks_nothing_of_the_network(
 
 
 def test_dark_mode_follows_the_system_and_the_toggle(
-    watched: Watched, report: Path, study: WhosAsking
+    watched: Any, report: Path, study: WhosAsking
 ) -> None:
     watched.open(report, len(panels(study)))
-    light, light_figure = watched.background(), watched.figure_background()
+    light, light_figure = watched.background(), watched.figure_background("forest")
     toggle = watched.page.get_by_role("button", name="Dark mode")
     assert toggle.get_attribute("aria-pressed") == "false"
     toggle.press("Enter")
     assert toggle.get_attribute("aria-pressed") == "true"
     dark = watched.background()
     assert dark != light
-    assert watched.figure_background() != light_figure
+    assert watched.figure_background("forest") != light_figure
     toggle.press("Enter")
     assert watched.background() == light
-    assert watched.figure_background() == light_figure
-    fresh = Watched(watched.page.context.new_page())
+    assert watched.figure_background("forest") == light_figure
+    fresh = type(watched)(watched.page.context.new_page())
     fresh.page.emulate_media(color_scheme="dark")
     fresh.open(report, len(panels(study)))
     assert fresh.background() == dark
@@ -84,7 +55,7 @@ def test_dark_mode_follows_the_system_and_the_toggle(
 
 
 def test_hostile_text_is_shown_and_never_run(
-    watched: Watched, make_study: MakeStudy, tmp_path: Path
+    watched: Any, make_study: MakeStudy, tmp_path: Path
 ) -> None:
     study = make_study(
         renamed={"selfish": HOSTILE, "curious": "<b>bold</b>"}, texts=(HOSTILE, HOSTILE)
@@ -102,9 +73,7 @@ def test_hostile_text_is_shown_and_never_run(
     assert watched.complaints == []
 
 
-def test_no_sideways_scrolling_on_a_phone(
-    watched: Watched, report: Path, study: WhosAsking
-) -> None:
+def test_no_sideways_scrolling_on_a_phone(watched: Any, report: Path, study: WhosAsking) -> None:
     watched.page.set_viewport_size({"width": 390, "height": 844})
     watched.open(report, len(panels(study)))
     assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390
