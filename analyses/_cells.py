@@ -17,12 +17,13 @@ CellKind = Literal[
     "written",
     "part",
     "part_tensors",
+    "pair",
     "files",
 ]
 """What a cell computes: answers to the requests alone; the tokens that open a refusal; residual
 norms; one vector; the lens on refused answers; scores of the requests alone; scores of every arm
 of one treatment at one layer, and again with answers where it is tested; a step of a part of the
-study, as a table or as tensors; the run's files."""
+study, as a table or as tensors; a step of a study of two models; the run's files."""
 
 TENSOR_KINDS: tuple[CellKind, ...] = ("norms", "vector", "lens", "part_tensors")
 """Kinds whose result is tensors; that of the others is a table."""
@@ -55,7 +56,7 @@ class Cell:
         return " ".join([self.kind, *(str(self.spec[k]) for k in _TOLD if k in self.spec)])
 
 
-_TOLD = ("part", "step", "name", "treatment", "layer")
+_TOLD = ("part", "step", "side", "name", "treatment", "layer")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,13 @@ from analyses._cli_figures import figures
 from analyses._cli_personas import personas_app
 from analyses._cli_plan import plan
 from analyses._cli_runs import runs_app
-from analyses._cli_studies import STUDIES, known_study, study_flags, study_preset
+from analyses._cli_studies import (
+    STUDIES,
+    fitting_flags,
+    known_study,
+    study_flags,
+    study_preset,
+)
 
 app = typer.Typer(
     name="lens-personas",
@@ -47,7 +53,9 @@ def demo(out: Out = None, seed: Seed = None, as_json: Json = False) -> None:
     """Run the study "Who's asking?" at its small setting on the embedded model."""
     flags = {"model": "organism:chat", "seed": seed}
     with user_errors():
-        _study(flags, preset="small", file=None, assignments=(), out=out, as_json=as_json)
+        _study(
+            flags, name=None, preset="small", file=None, assignments=(), out=out, as_json=as_json
+        )
 
 
 @app.command()
@@ -75,6 +83,19 @@ def study(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
     config: Config = None,
     assign: Set = None,
+    base: Annotated[
+        str | None, typer.Option(help="Two models: the one before tuning; default: organism:base.")
+    ] = None,
+    tuned: Annotated[
+        str | None, typer.Option(help="Two models: the one after; default: organism:chat.")
+    ] = None,
+    statements: Annotated[
+        list[str] | None,
+        typer.Option(help="Two models: JSONL files of statements, paths or patterns; repeatable."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Two models: statements of each half of a behaviour.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="local, or ray for several workers.")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Workers of Ray.")] = None,
     address: Annotated[str | None, typer.Option(help="Address of a Ray cluster.")] = None,
@@ -92,10 +113,15 @@ def study(
         "persona_turn": persona_turn,
         "device": device,
         "dtype": dtype,
+        "base": base,
+        "tuned": tuned,
+        "statements": statements or None,
+        "limit": limit,
     }
     with user_errors():
         _study(
-            study_flags(known_study(name)) | flags,
+            study_flags(known_study(name)) | fitting_flags(name, flags),
+            name=name,
             preset=study_preset(name, preset),
             file=config,
             assignments=assign or (),
@@ -121,14 +147,14 @@ def report(
 ) -> None:
     """Write a run's report.html anew from its results."""
     with user_errors():
-        from analyses._report import write_report
         from analyses._runs import read_run
         from analyses._store import load_result
+        from analyses._views import result_report
 
         about = read_run(folder)
         path = folder / "report.html"
         shown = full_text or bool(about.get("report_full_text", False))
-        write_report(load_result(folder), path, full_text=shown)
+        result_report(load_result(folder), path, full_text=shown)
         typer.echo(str(path))
 
 
@@ -232,6 +258,7 @@ def compare(
 def _study(
     flags: dict[str, Any],
     *,
+    name: str | None,
     preset: str,
     file: str | None,
     assignments: Any,
@@ -243,6 +270,7 @@ def _study(
 
     run_and_show(
         flags,
+        study=name,
         preset=preset,
         file=file,
         assignments=assignments,

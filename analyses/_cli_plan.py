@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from analyses._cli_errors import user_errors
-from analyses._cli_studies import known_study, study_flags, study_preset
+from analyses._cli_studies import PAIRS, known_study, study_flags, study_preset
 
 
 def plan(
@@ -42,6 +42,12 @@ def plan(
 ) -> None:
     """Say what a study costs, from the model's config alone: FLOPs, bytes, memory, hours."""
     with user_errors():
+        if known_study(study) in PAIRS:
+            raise ValueError(
+                f"expected a study of one model, got {study!r}, whose cost is not counted; run it "
+                "with --preset small or --limit 10 and read the seconds of its cells by "
+                "`lens-personas runs show`: the time grows with the statements"
+            )
         from analyses._cost_table import show_plan
 
         show_plan(

@@ -1,14 +1,14 @@
 """What a study is asked to do: defaults, a YAML file, ``--set`` and flags, checked as one."""
 
-import difflib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from analyses._part_names import PART_NAMES, PartName
+from analyses._settings import ConfigError, build_settings
+
+__all__ = ["PRESETS", "ConfigError", "WhosAskingConfig", "build_config"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"max_personas": 11, "max_requests": 72},
@@ -16,10 +16,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "full": {"parts": PART_NAMES},
 }
 """What a preset changes; the demo and the studies of one part run the small one."""
-
-
-class ConfigError(ValueError):
-    """A setting is unknown or has a value that cannot be used; the text is one line."""
 
 
 def _odd(width: int) -> int:
@@ -125,6 +121,21 @@ class WhosAskingConfig(BaseModel):
     manipulation_questions: Annotated[int, Field(ge=2)] = 12
     """Questions on each persona in the manipulation check, at most, spread over its own."""
 
+    @property
+    def study_name(self) -> str:
+        """Name of the study."""
+        return "whos-asking"
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The one model."""
+        return {"model": self.model}
+
+    def data_files(self) -> dict[str, str]:
+        """The user's files, by the setting that names each."""
+        files = {"requests": self.requests, "personas": self.personas}
+        return {name: path for name, path in files.items() if path is not None}
+
 
 def build_config(
     *,
@@ -139,60 +150,6 @@ def build_config(
         ConfigError: If a key or preset is unknown, a value does not fit, or the file is not
             readable.
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"unknown preset {preset!r}; there is {', '.join(PRESETS)}")
-    merged: dict[str, Any] = dict(PRESETS[preset])
-    if file is not None:
-        merged |= _read(file)
-    for assignment in assignments:
-        _assign(merged, assignment)
-    merged |= {key: value for key, value in (flags or {}).items() if value is not None}
-    try:
-        return WhosAskingConfig.model_validate(merged)
-    except ValidationError as error:
-        raise ConfigError(_one_line(error)) from error
-
-
-def _read(file: str) -> dict[str, Any]:
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"expected a settings file, found none at {file!r}")
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"expected a YAML file at {file!r}: {reason}") from error
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise ConfigError(f"expected a YAML mapping in {file!r}, got {type(found).__name__}")
-    return {str(key): value for key, value in found.items()}
-
-
-def _assign(merged: dict[str, Any], assignment: str) -> None:
-    """Put ``a.b=c`` into the mapping; the value is read as YAML, so ``[1, 2]`` is a list."""
-    key, equals, value = assignment.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"expected --set key=value, got {assignment!r}")
-    *parents, last = key.strip().split(".")
-    at = merged
-    for parent in parents:
-        inner = at.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"expected a group of settings at {parent!r}, it is a value")
-        at = inner
-    try:
-        at[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"expected a YAML value in --set {assignment!r}") from error
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"][:1])
-    if first["type"] == "extra_forbidden":
-        known = list(WhosAskingConfig.model_fields)
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        return f"unknown setting {key!r}; {hint}"
-    return f"setting {key!r}: {first['msg']}, got {first['input']!r}"
+    return build_settings(
+        WhosAskingConfig, PRESETS, preset=preset, file=file, assignments=assignments, flags=flags
+    )

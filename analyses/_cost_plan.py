@@ -166,6 +166,8 @@ def _steps(
     steps = []
     for name, kinds in _STEPS.items():
         here = [at for at, cell in enumerate(cells) if cell.kind in kinds]
+        if not here:
+            continue
         mine = [ours[at] for at in here]
         steps.append(
             Step(

@@ -104,6 +104,7 @@ class StudyCost:
             "written": self._written,
             "part": self._part,
             "part_tensors": self._part,
+            "pair": self._nothing,
             "files": self._nothing,
         }
 

@@ -69,7 +69,7 @@ def study_data(config: WhosAskingConfig) -> StudyData:
         ConfigError: If a file is missing, or there is too little to study.
         DataFileError: If a file is malformed.
     """
-    world = _world(config.model)
+    world = organism_world(config.model)
     personas = _personas(config, world)
     _check_names(personas)
     control = _control(personas, config.control, world)
@@ -91,7 +91,7 @@ def study_data(config: WhosAskingConfig) -> StudyData:
     )
 
 
-def _world(model: str) -> World | None:
+def organism_world(model: str) -> World | None:
     """The organism's world, where the model is one; a trained variant carries its own."""
     if model in ("organism:base", "organism:chat"):
         return load_world(checkpoint_path("chat" if model.endswith("chat") else "base"))

@@ -12,6 +12,7 @@ from analyses._disk import is_full
 from analyses._entries import Entry
 from analyses._executor import CellError, Executor
 from analyses._ledger import Ledger
+from analyses._pair_plan import DOING
 from analyses._parts import part
 from analyses._workbench import Progress
 
@@ -92,6 +93,8 @@ def _tell(entries: Sequence[Entry], under_way: set[str], tell: Progress) -> None
 
 
 def _doing(cell: Cell) -> str:
+    if cell.kind == "pair":
+        return f"{DOING[cell.spec['step']]} ({cell.spec['side']})"
     return part(cell.spec["part"]).doing if "part" in cell.kind else STEPS[cell.kind]
 
 

@@ -29,8 +29,8 @@ class Executor(Protocol):
         """Jobs that may run at once, 1 or more."""
         ...
 
-    def card(self) -> ModelCard:
-        """The model's card, from a worker that has loaded it.
+    def card(self, name: str = "model") -> ModelCard:
+        """Card of the model of that part in the study, from a worker that has loaded it.
 
         Raises:
             ModelLoadError: If the model cannot be loaded.
@@ -71,9 +71,9 @@ class LocalExecutor:
         """One."""
         return 1
 
-    def card(self) -> ModelCard:
-        """The model's card."""
-        return self._worker.card
+    def card(self, name: str = "model") -> ModelCard:
+        """Card of the model of that part in the study."""
+        return self._worker.card(name)
 
     def start(self, job: Job) -> None:
         """Keep the job until :meth:`wait`."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from analyses._cells import Finished, Job
-from analyses._config import WhosAskingConfig
 from analyses._executor import CellError
+from analyses._settings import StudyConfig
 from analyses._threads import fit_threads
 from analyses._worker import Worker, open_worker
 from lens_personas.models import ModelCard, ModelLoadError
@@ -56,7 +56,7 @@ class RayExecutor:
     def __init__(
         self,
         folder: Path,
-        config: WhosAskingConfig,
+        config: StudyConfig,
         *,
         workers: int,
         address: str | None = None,
@@ -90,15 +90,15 @@ class RayExecutor:
         """Workers."""
         return self._slots
 
-    def card(self) -> ModelCard:
-        """The model's card, from a worker that has loaded it.
+    def card(self, name: str = "model") -> ModelCard:
+        """Card of the model of that part in the study, from a worker that has loaded it.
 
         Raises:
             ModelLoadError: If the model cannot be loaded.
             ValueError: If the data do not fit.
         """
         try:
-            card: ModelCard = ray.get(self._idle[0].card.remote())
+            card: ModelCard = ray.get(self._idle[0].card.remote(name))
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, ValueError | OSError):
@@ -161,15 +161,15 @@ class RayExecutor:
 class _Replica:
     """A worker's process. The model waits for the first call, so that its errors come back."""
 
-    def __init__(self, folder: Path, config: WhosAskingConfig, home: str) -> None:
+    def __init__(self, folder: Path, config: StudyConfig, home: str) -> None:
         self._asked = (folder, config)
         self._worker: Worker | None = None
         # Relative paths in the settings hang on it.
         if Path(home).is_dir():
             os.chdir(home)
 
-    def card(self) -> ModelCard:
-        return self._opened().card
+    def card(self, name: str) -> ModelCard:
+        return self._opened().card(name)
 
     def finish(self, job: Job) -> Finished:
         return self._opened().finish(job)
@@ -177,7 +177,7 @@ class _Replica:
     def _opened(self) -> Worker:
         if self._worker is None:
             folder, config = self._asked
-            fit_threads(config.model)
+            fit_threads(*config.models.values())
             self._worker = open_worker(folder, config)
         return self._worker
 
@@ -213,7 +213,7 @@ def _knock(address: str) -> None:
 
 
 def _replica(
-    config: WhosAskingConfig, workers: int, address: str | None, gpus_per_worker: float | None
+    config: StudyConfig, workers: int, address: str | None, gpus_per_worker: float | None
 ) -> Replica:
     """What each worker takes; refused where the cluster has too little, instead of waiting."""
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]

@@ -13,11 +13,10 @@ from typing import Any
 import yaml
 
 from analyses._cells import content_hash
-from analyses._config import WhosAskingConfig
-from analyses._data import StudyData
 from analyses._disk import network_type
 from analyses._json import json_safe
 from analyses._ledger import LEDGER, Ledger
+from analyses._settings import StudyConfig
 from lens_personas import __version__
 from lens_personas.activations import replacing
 from lens_personas.models import ModelCard
@@ -62,7 +61,7 @@ def check_folder(folder: Path) -> None:
     )
 
 
-def open_run(folder: Path, config: WhosAskingConfig, data: StudyData) -> Ledger:
+def open_run(folder: Path, config: StudyConfig, data: object) -> Ledger:
     """The run's ledger, begun where there is none; ``config.yaml`` is then there too.
 
     Raises:
@@ -88,25 +87,28 @@ def open_run(folder: Path, config: WhosAskingConfig, data: StudyData) -> Ledger:
     return ledger
 
 
-def check_model(folder: Path, ledger: Ledger, card: ModelCard) -> str:
+def check_models(folder: Path, ledger: Ledger, cards: Mapping[str, ModelCard]) -> str:
     """Hash of all that the run's cells hang on.
 
     Raises:
         RunFolderError: If the run was begun with another model.
     """
-    facts = {name: getattr(card, name) for name in _MODEL_FACTS}
+    facts = {
+        _named(part, name, cards): getattr(card, name)
+        for part, card in cards.items()
+        for name in _MODEL_FACTS
+    }
     _check_same("model", ledger.note("model", facts), facts, folder)
     settings = {k: v for k, v in ledger.about("settings").items() if k not in _ANALYSIS_ONLY}
     known = {name: ledger.about(name) for name in ("data", "versions")}
     return content_hash({"settings": settings, "model": facts, **known})
 
 
-def study_facts(config: WhosAskingConfig, data: StudyData) -> dict[str, Any]:
+def study_facts(config: StudyConfig, data: object) -> dict[str, Any]:
     """What a run is of, as far as it is known before the model is loaded."""
-    files = {"requests": config.requests, "personas": config.personas}
     return {
         "settings": config.model_dump(mode="json"),
-        "files": {name: file_hash(Path(path)) for name, path in files.items() if path is not None},
+        "files": {name: file_hash(Path(path)) for name, path in config.data_files().items()},
         "data": {"all": content_hash(json_safe(data))},
         "versions": {
             "lens-personas": __version__,
@@ -115,18 +117,30 @@ def study_facts(config: WhosAskingConfig, data: StudyData) -> dict[str, Any]:
     }
 
 
-def model_files(config: WhosAskingConfig) -> dict[str, list[str | int]]:
-    """Size, time and hash of the end of every file of a local checkpoint: cheap to look at again.
+def model_files(config: StudyConfig) -> dict[str, list[str | int]]:
+    """Size, time and hash of the end of every file of local checkpoints: cheap to look at again.
 
     Empty for a hub id, whose revision says what it is.
     """
-    model = config.model
+    return {
+        _named(part, path.name, config.models): _glance(path)
+        for part, model in config.models.items()
+        for path in _files_of(model)
+    }
+
+
+def _named(part: str, name: str, models: Mapping[str, object]) -> str:
+    """A fact's name, with its model's where there are several."""
+    return name if len(models) == 1 else f"{part}/{name}"
+
+
+def _files_of(model: str) -> list[Path]:
     folder = Path(model).expanduser()
     if model in ("organism:base", "organism:chat"):
         folder = checkpoint_path("chat" if model.endswith("chat") else "base")
     if not folder.is_dir():
-        return {}
-    return {path.name: _glance(path) for path in sorted(folder.iterdir()) if path.is_file()}
+        return []
+    return [path for path in sorted(folder.iterdir()) if path.is_file()]
 
 
 def _glance(path: Path) -> list[str | int]:

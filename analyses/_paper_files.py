@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analyses._folder import write_text
-from analyses._paper_table import paper_table
-from analyses._report_panels import panels
 from analyses._runs import read_run
 from analyses._static import STATIC_FORMATS, write_static
 from analyses._store import load_result
+from analyses._views import result_panels, result_table
 
 TABLE = "numbers.csv"
 """Name of the table."""
@@ -37,9 +36,9 @@ def write_paper_files(
     result = load_result(folder)
     out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
-    for panel in panels(result):
+    for panel in result_panels(result):
         drawn = panel.dark if dark else panel.light
         paths += write_static(drawn, out / panel.key, formats=known)
     table = out / TABLE
-    write_text(table, paper_table(result).to_csv(index=False))
+    write_text(table, result_table(result).to_csv(index=False))
     return (*paths, table)

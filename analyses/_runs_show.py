@@ -2,9 +2,11 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -47,11 +49,18 @@ def _row(run: Path) -> tuple[str, str, str, str]:
     try:
         with closing(Ledger(run / LEDGER)) as ledger:
             entries = ledger.entries()
-            model = (ledger.about("settings") or {}).get("model", "?")
+            settings = ledger.about("settings") or {}
     except LedgerError:
         return "?", "?", "damaged", "?"
     done = sum(entry.status == "done" for entry in entries)
-    return "whos-asking", model, status(entries), f"{done}/{len(entries)}"
+    return *_asked(settings), status(entries), f"{done}/{len(entries)}"
+
+
+def _asked(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """Study and models of a run, whichever version wrote its settings."""
+    if "tuned" in settings:
+        return str(settings.get("study", "?")), f"{settings.get('base')} → {settings['tuned']}"
+    return "whos-asking", str(settings.get("model", "?"))
 
 
 def status(entries: tuple[Entry, ...]) -> str:

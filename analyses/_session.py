@@ -14,18 +14,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from analyses import _workbench
-from analyses._assemble import StudyRun
-from analyses._config import WhosAskingConfig, build_config
+from analyses._drive import Engine
 from analyses._executor import Executor
 from analyses._folder import check_folder
 from analyses._json import json_safe
 from analyses._runs import finished_run, write_run
-from analyses._study import Engine, Write, run_study
-from analyses._summary import summary
-from analyses._text_parts import text_parts
-from analyses._text_table import text_table
+from analyses._settings import StudyConfig
+from analyses._store import Result
+from analyses._studies import AnyRun, Write, any_config, run_any
 from analyses._threads import fit_threads
-from analyses.whos_asking import WhosAsking
+from analyses._views import result_summary, result_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +41,7 @@ class EngineFlags:
 def run_and_show(
     flags: Mapping[str, Any],
     *,
+    study: str | None = None,
     preset: str,
     file: str | None,
     assignments: Sequence[str],
@@ -59,23 +58,23 @@ def run_and_show(
         DiskFullError: If there is no room left.
         ValueError: If model or data do not fit, or the engine is not there.
     """
-    config = build_config(file=file, assignments=assignments, flags=flags, preset=preset)
+    config = any_config(study, file=file, assignments=assignments, flags=flags, preset=preset)
     made_by = engine_of(engine or EngineFlags(), config)
     if out is not None:
         check_folder(out)
         if (known := finished_run(config, out)) is not None:
             _show(known, f"complete: nothing was computed; report: {_report(out)}", as_json)
             return
-    fit_threads(config.model)
+    fit_threads(*config.models.values())
     start = time.perf_counter()
     with progress_bar() as tell:
         write = None if out is None else _writer(out)
-        run = run_study(config, folder=out, engine=made_by, write=write, progress=tell)
+        run = run_any(config, folder=out, engine=made_by, write=write, progress=tell)
     where = f"; report: {_report(out)}" if out is not None else ""
     _show(run.result, f"{time.perf_counter() - start:.0f} s{where}", as_json)
 
 
-def engine_of(flags: EngineFlags, config: WhosAskingConfig) -> Engine | None:
+def engine_of(flags: EngineFlags, config: StudyConfig) -> Engine | None:
     """What makes the executor; None for this process.
 
     Raises:
@@ -101,7 +100,7 @@ def engine_of(flags: EngineFlags, config: WhosAskingConfig) -> Engine | None:
 
 
 def _writer(folder: Path) -> Write:
-    def write(run: StudyRun, seconds: float) -> Path:
+    def write(run: AnyRun, seconds: float) -> Path:
         return write_run(run, folder, seconds=seconds, full_text=run.fictional)
 
     return write
@@ -111,13 +110,12 @@ def _report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _show(result: WhosAsking, line: str, as_json: bool) -> None:
+def _show(result: Result, line: str, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(json_safe(summary(result)), indent=2, allow_nan=False))
+        typer.echo(json.dumps(json_safe(result_summary(result)), indent=2, allow_nan=False))
         return
     console = Console()
-    console.print(text_table(result))
-    console.print(text_parts(result))
+    console.print(result_text(result))
     # A path is not markup, and is whole on one line.
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -15,21 +15,28 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from analyses.shift import Shift
 from analyses.whos_asking import WhosAsking
 from lens_personas import __version__
 
-FORMAT = "lens_personas.whos_asking/2"
-"""Name and version of the layout; a reader refuses any other."""
+Result = WhosAsking | Shift
+"""What a study finds."""
+
+FORMATS: dict[str, type] = {
+    "lens_personas.whos_asking/2": WhosAsking,
+    "lens_personas.shift/1": Shift,
+}
+"""Name and version of each layout, with the result it holds; a reader refuses any other."""
 
 
-def _dataclasses_in(root: type) -> dict[str, type]:
-    """Every dataclass that a result of this type can hold, by name.
+def _dataclasses_in(*roots: type) -> dict[str, type]:
+    """Every dataclass that results of these types can hold, by name.
 
     Raises:
         TypeError: If two of them share a name: a reader could not tell them apart.
     """
     found: dict[str, type] = {}
-    waiting: list[Any] = [root]
+    waiting: list[Any] = list(roots)
     while waiting:
         kind = waiting.pop()
         waiting += get_args(kind)
@@ -44,12 +51,12 @@ def _dataclasses_in(root: type) -> dict[str, type]:
     return found
 
 
-_TYPES = _dataclasses_in(WhosAsking)
+_TYPES = _dataclasses_in(*FORMATS.values())
 _TAG = "$"
 _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64)}
 
 
-def save_result(result: WhosAsking, folder: Path) -> Path:
+def save_result(result: Result, folder: Path) -> Path:
     """Path of ``results/result.json`` in the run's folder, which now holds the whole result.
 
     A process that is killed leaves the former result or the new one: tables are named by their
@@ -69,7 +76,8 @@ def save_result(result: WhosAsking, folder: Path) -> Path:
         return full
 
     body = _encode(result, "result", keep)
-    whole = {"format": FORMAT, "lens_personas": __version__, "result": body}
+    (layout,) = (name for name, kind in FORMATS.items() if isinstance(result, kind))
+    whole = {"format": layout, "lens_personas": __version__, "result": body}
     path = target / "result.json"
     _replace(path, json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False).encode())
     for old in target.glob("result.*.parquet"):
@@ -78,7 +86,7 @@ def save_result(result: WhosAsking, folder: Path) -> Path:
     return path
 
 
-def load_result(folder: Path) -> WhosAsking:
+def load_result(folder: Path) -> Result:
     """The result that :func:`save_result` wrote to the run's folder, number for number.
 
     Raises:
@@ -95,15 +103,15 @@ def load_result(folder: Path) -> WhosAsking:
     except ValueError as error:
         raise ValueError(f"expected JSON in {path}, got: {error}; run the study again") from error
     found = whole.get("format") if isinstance(whole, dict) else None
-    if found != FORMAT:
+    if found not in FORMATS:
         raise ValueError(
-            f"expected a result of format {FORMAT!r} in {path}, got {found!r}; "
-            "read it with the version that wrote it, or run the study again"
+            f"expected a result of format {' or '.join(map(repr, FORMATS))} in {path}, got "
+            f"{found!r}; read it with the version that wrote it, or run the study again"
         )
-    return _loaded(whole, path)
+    return _loaded(whole, path, FORMATS[found])
 
 
-def _loaded(whole: dict[str, Any], path: Path) -> WhosAsking:
+def _loaded(whole: dict[str, Any], path: Path, kind: type) -> Result:
     try:
         result = _decode(whole["result"], path.parent)
     except (KeyError, TypeError, ValueError, OSError) as error:
@@ -112,8 +120,8 @@ def _loaded(whole: dict[str, Any], path: Path) -> WhosAsking:
             f"{whole.get('lens_personas')} wrote and that does not fit: {error!r}; "
             "read it with that version, or run the study again"
         ) from error
-    if not isinstance(result, WhosAsking):
-        raise ValueError(f"expected a WhosAsking in {path}, got {type(result).__name__}")
+    if not isinstance(result, kind) or not isinstance(result, Result):
+        raise ValueError(f"expected a {kind.__name__} in {path}, got {type(result).__name__}")
     return result
 
 

@@ -55,7 +55,9 @@ ONCE = (
     "tests/analyses/parts/",
     "tests/analyses/shown/",
     "tests/analyses/test_answers_under_personas.py",
+    "tests/analyses/test_base_against_tuned.py",
     "tests/analyses/test_claims.py",
+    "tests/analyses/test_cli_pair.py",
     "tests/analyses/test_cli_personas.py",
     "tests/analyses/test_cost.py",
     "tests/analyses/test_cost_shape.py",
@@ -66,22 +68,31 @@ ONCE = (
     "tests/analyses/test_early_tokens.py",
     "tests/analyses/test_executor_ray.py",
     "tests/analyses/test_hidden_answers.py",
+    "tests/analyses/test_internal_distinguishability.py",
     "tests/analyses/test_known_answers.py",
     "tests/analyses/test_layer_test.py",
     "tests/analyses/test_ledger.py",
     "tests/analyses/test_manipulation_check.py",
     "tests/analyses/test_mediation.py",
+    "tests/analyses/test_pair_config.py",
+    "tests/analyses/test_pair_data.py",
+    "tests/analyses/test_pair_figures.py",
+    "tests/analyses/test_pair_report.py",
     "tests/analyses/test_paper_table.py",
     "tests/analyses/test_patchscopes.py",
     "tests/analyses/test_persona_effects.py",
     "tests/analyses/test_persona_geometry.py",
     "tests/analyses/test_persona_invariance.py",
+    "tests/analyses/test_published_shift.py",
     "tests/analyses/test_report.py",
     "tests/analyses/test_request_categories.py",
     "tests/analyses/test_run_resume.py",
     "tests/analyses/test_scores.py",
+    "tests/analyses/test_sentence_divergence.py",
     "tests/analyses/test_shards.py",
+    "tests/analyses/test_shift.py",
     "tests/analyses/test_static.py",
+    "tests/analyses/test_steerability.py",
     "tests/analyses/test_summary.py",
     "tests/analyses/test_vector_geometry.py",
 )
@@ -244,13 +255,29 @@ def page(chromium: str) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def make_study() -> Any:
     """Builds a whole result from planted scores; see ``analyses/synthetic.py``."""
-    source = ROOT / "tests" / "analyses" / "synthetic.py"
-    spec = importlib.util.spec_from_file_location("planted_study", source)
+    return _planted("synthetic").study
+
+
+@pytest.fixture(scope="session")
+def make_pair_study() -> Any:
+    """Builds a whole result of two models; see ``analyses/pair_synthetic.py``."""
+    return _planted("pair_synthetic").pair_study
+
+
+@pytest.fixture(scope="session")
+def pair_study(make_pair_study: Any) -> Any:
+    """The planted result of two models with everything in it."""
+    return make_pair_study()
+
+
+def _planted(name: str) -> Any:
+    source = ROOT / "tests" / "analyses" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"planted_{name}", source)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.study
+    return module
 
 
 @pytest.fixture(scope="session")
