@@ -28,6 +28,8 @@ FILE_SHARE = 0.5
 ORGANISM_SHARE = 1 / 3
 """The same of the organism's few statements."""
 
+_HEAD_BYTES = 2**16
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairTexts:
@@ -132,7 +134,7 @@ def _behaviours(
         sets = tuple(_placeless(each) for each in shipped_behaviours())
     else:
         paths = config.data_files().values()
-        sets = tuple(load_statements(path) for path in paths)
+        sets = tuple(_of_file(path) for path in paths)
     made = tuple(
         behaviour_of(
             each,
@@ -157,6 +159,13 @@ def _world(config: PairConfig) -> World | None:
             "two; give the pair that was trained together, or name files with --statements"
         )
     return base
+
+
+def _of_file(path: str) -> StatementSet:
+    """Published statements have a confidence of their label, a user's own need none."""
+    with Path(path).open("rb") as file:
+        published = b"label_confidence" in file.read(_HEAD_BYTES)
+    return load_statements(path, dataset="anthropic-persona" if published else "own")
 
 
 def _placeless(found: StatementSet) -> StatementSet:

@@ -23,8 +23,9 @@ RequestDataset = Literal[
 """Published sets of requests. Where a source keeps the two kinds in two files of the same
 columns, each file has a name of its own here, because nothing in it says which it is."""
 
-StatementDataset = Literal["anthropic-persona", "advanced-ai-risk", "caa", "lens-personas"]
-"""Sets of questions whose answer shows a behaviour: published ones, and those shipped here."""
+StatementDataset = Literal["anthropic-persona", "advanced-ai-risk", "caa", "lens-personas", "own"]
+"""Sets of questions whose answer shows a behaviour: published ones, those shipped here, and a
+user's own."""
 
 MATCHING: Final = "answer_matching_behavior"
 NOT_MATCHING: Final = "answer_not_matching_behavior"
@@ -185,4 +186,5 @@ STATEMENT_TERMS: Final[Mapping[str, tuple[str, str]]] = {
         "https://arxiv.org/abs/2312.06681; https://github.com/nrimsky/CAA",
     ),
     "lens-personas": ("CC0-1.0", "written for lens_personas; see docs/behaviours.md"),
+    "own": ("unknown", "the user's own statements"),
 }

@@ -40,6 +40,7 @@ _LABELS: Final[Mapping[str, CompletionLabel]] = {
 _STATEMENT_COLUMNS: Final = {
     "anthropic-persona": ("statement", "label_confidence"),
     "lens-personas": ("statement",),
+    "own": ("statement",),
 }
 _COMPLETION_COLUMNS: Final = (
     "id",

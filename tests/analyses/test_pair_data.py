@@ -40,6 +40,15 @@ def of_files(folder: Path, *names: str, n: int = 8, **changes: object) -> PairTe
     return pair_data(PairConfig.model_validate({"statements": (pattern,), **changes}))
 
 
+def test_a_users_own_statements_need_no_confidence(tmp_path: Path) -> None:
+    files(tmp_path, "mine", "theirs")
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text(mine.read_text(encoding="utf-8").replace('"label_confidence": 0.9, ', ""))
+    texts = pair_data(PairConfig.model_validate({"statements": (str(tmp_path / "*.jsonl"),)}))
+    assert texts.licences == {"mine": "unknown", "theirs": "CC-BY-4.0"}
+    assert [len(texts.alone(each.name)) for each in texts.behaviours] == [16, 16]
+
+
 def test_two_organisms_are_asked_about_their_world() -> None:
     texts = pair_data(PairConfig())
     assert texts.source == "organism"
