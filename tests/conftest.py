@@ -44,8 +44,9 @@ write wrong yes you your coffee tea drink recipe cannot sorry
 """
 
 
-# What neither loads a model nor hangs on its class: one line of TransformerLens is enough. The
-# parts of the study run on both in test_full_study.py.
+# What neither loads a model nor hangs on its class, and the longest measurements of the organism
+# (its bridge is among them): one line of TransformerLens is enough. The parts of the study run on
+# both in test_full_study.py, studies of two models in test_pair_study.py.
 ONCE = (
     "tests/benchmarks/",
     "tests/browser/",
@@ -74,6 +75,8 @@ ONCE = (
     "tests/analyses/test_ledger.py",
     "tests/analyses/test_manipulation_check.py",
     "tests/analyses/test_mediation.py",
+    "tests/analyses/test_organism_card.py",
+    "tests/analyses/test_organism_measure.py",
     "tests/analyses/test_pair_config.py",
     "tests/analyses/test_pair_data.py",
     "tests/analyses/test_pair_figures.py",
