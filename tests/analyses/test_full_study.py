@@ -1,13 +1,13 @@
 """The whole study: shuffled labels make no claim, true ones find the law of the world."""
 
 import json
+import runpy
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from shuffled_studies import TINY
 
 from analyses._assemble import StudyRun
 from analyses._config import WhosAskingConfig
@@ -20,6 +20,9 @@ ONCE = pytest.mark.skipif(
     reason="chance does not hang on the class of the model: run with TransformerLens 3.9",
 )
 
+SCRIPT = Path(__file__).with_name("shuffled_studies.py")
+TINY = runpy.run_path(str(SCRIPT))["TINY"]
+
 pytestmark = pytest.mark.slow
 
 
@@ -31,8 +34,7 @@ def model() -> LensModel:
 @ONCE
 def test_with_labels_shuffled_at_least_18_of_20_studies_claim_nothing() -> None:
     # In a process of its own, where no shape is checked: it takes half the time.
-    script = Path(__file__).with_name("shuffled_studies.py")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     studies = json.loads(done.stdout)
     assert len(studies) == 20
