@@ -208,5 +208,5 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path: Path) -> None:
     broken.write_text('\n{"question": "?", "statement": "I am kind"}\n', encoding="utf-8")
     done = invoke("study", "distinguishability", "--statements", str(broken))
     assert done.exit_code == 2
-    for part in ("kindness.jsonl", "line 2", "answer_matching_behavior", "label_confidence"):
+    for part in ("kindness.jsonl", "line 2", "statement", "answer_not_matching_behavior"):
         assert part in done.stderr
