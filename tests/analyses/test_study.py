@@ -27,7 +27,7 @@ from analyses.whos_asking import WhosAsking
 from lens_personas.models import LensModel, load_model
 from lens_personas.models.organism import World, checkpoint_path, load_world
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 # What a seed draws does not hang on TransformerLens.
 DEMO_SEEDS = SEEDS if version("transformer-lens").startswith("3.") else SEEDS[:1]
 REDUCED = {

@@ -212,11 +212,11 @@ def test_signed_gate_passes_for_most_behavioural_personas() -> None:
 def test_dealt_labels_claim_nothing(organism: LensModel) -> None:
     claims: list[Claim] = []
     passed: list[bool] = []
-    for seed in range(8):
+    for seed in range(4):
         found = checked(organism, shuffle_labels=True, seed=seed, layers=(3,))
         claims += manipulation_claims(found)
         passed += [each.vector_gate for each in found.personas]
 
-    # At .05 more than 2 of 8 come 1 time in 200; gates of 4 questions 1 time in 16 a sign.
-    assert sum(claim.p < 0.05 for claim in claims) <= 2
+    # At .05 more than 1 of 4 comes 1 time in 70; gates of 4 questions 1 time in 16 a sign.
+    assert sum(claim.p < 0.05 for claim in claims) <= 1
     assert np.mean(passed) < 0.2
