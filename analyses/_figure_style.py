@@ -1,10 +1,11 @@
 """How every figure looks: two themes, sides told apart by colour and by mark, text escaped."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 SYMBOLS = {
@@ -141,6 +142,55 @@ def finish(figure: go.Figure, theme: Theme, *, height: int, **layout: Any) -> go
     figure.update_annotations(font={"size": 13, "color": theme.ink})
     figure.update_layout(**layout)
     return figure
+
+
+def name_rows(figure: go.Figure, names: Sequence[str]) -> go.Figure:
+    """Rows are placed by name and shown by a label: two names may be alike when cut short."""
+    figure.update_yaxes(
+        # Names that look like numbers are names all the same.
+        type="category",
+        categoryorder="array",
+        categoryarray=list(map(escaped, names)),
+        range=[len(names) - 0.4, -0.6],
+        tickmode="array",
+        tickvals=list(map(escaped, names)),
+        ticktext=[short(name) for name in names],
+        showgrid=False,
+    )
+    return figure
+
+
+def band(
+    x: Iterable[float | int],
+    low: Iterable[float | int],
+    high: Iterable[float | int],
+    colour: str,
+    *,
+    name: str | None = None,
+    legend: bool = False,
+) -> go.Scatter:
+    """The space between two lines, filled."""
+    across, below, above = list(x), list(low), list(high)
+    return go.Scatter(
+        x=[*across, *across[::-1]],
+        y=[*below, *above[::-1]],
+        fill="toself",
+        fillcolor=colour,
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+    )
+
+
+def layer_band(
+    table: pd.DataFrame, colour: str, opacity: float, *, low: str = "low", high: str = "high"
+) -> go.Scatter:
+    """The band over the column ``layer`` between two others, where both are known."""
+    known = table.dropna(subset=[low, high])
+    return band(known["layer"], known[low], known[high], faded(colour, opacity))
 
 
 def note(figure: go.Figure, theme: Theme, text: str, **place: Any) -> None:

@@ -12,8 +12,8 @@ from analyses._figure_style import (
     escaped,
     faded,
     finish,
+    name_rows,
     note,
-    short,
 )
 from analyses._words import (
     CHANGE_OF,
@@ -55,7 +55,7 @@ def answered_dots(effects: PersonaEffects, *, theme: Theme = LIGHT) -> go.Figure
         figure.add_traces(traces, rows=1, cols=at + 1)
     finish(figure, theme, height=_row_height(names), showlegend=False)
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", title_text="Answered")
-    return _name_rows(figure, names)
+    return name_rows(figure, names)
 
 
 def _forest(shown: Sequence[Effect], effects: PersonaEffects, theme: Theme) -> go.Figure:
@@ -75,7 +75,7 @@ def _forest(shown: Sequence[Effect], effects: PersonaEffects, theme: Theme) -> g
     ):
         place = {"x": x, "y": 0, "xref": "paper", "yref": "paper", "yshift": -36}
         note(figure, theme, text, xanchor=anchor, **place)
-    return _name_rows(figure, names)
+    return name_rows(figure, names)
 
 
 def _rows_and_columns(shown: Sequence[Effect]) -> tuple[go.Figure, list[str], list[str]]:
@@ -92,22 +92,6 @@ def _rows_and_columns(shown: Sequence[Effect]) -> tuple[go.Figure, list[str], li
 
 def _row_height(names: Sequence[str]) -> int:
     return 120 + 30 * len(names)
-
-
-def _name_rows(figure: go.Figure, names: Sequence[str]) -> go.Figure:
-    """Rows are placed by name and shown by a label: two names may be alike when cut short."""
-    figure.update_yaxes(
-        # Names that look like numbers are names all the same.
-        type="category",
-        categoryorder="array",
-        categoryarray=list(map(escaped, names)),
-        range=[len(names) - 0.4, -0.6],
-        tickmode="array",
-        tickvals=list(map(escaped, names)),
-        ticktext=[short(name) for name in names],
-        showgrid=False,
-    )
-    return figure
 
 
 def _forest_traces(effects: Sequence[Effect], theme: Theme) -> list[go.Scatter]:

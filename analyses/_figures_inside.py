@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, faded, finish, short
+from analyses._figure_style import LIGHT, Theme, escaped, finish, layer_band, short
 from analyses.hidden_answers import HiddenAnswers
 from analyses.whos_asking import VectorQuality
 
@@ -25,7 +25,7 @@ def hidden_answer_curves(hidden: HiddenAnswers, *, theme: Theme = LIGHT) -> go.F
     own, other = theme.side("pro"), theme.side("control")
     for column, what in ((1, "top1"), (2, "log_prob")):
         traces = (
-            _band(table, f"{what}_low", f"{what}_high", own),
+            layer_band(table, own, 0.18, low=f"{what}_low", high=f"{what}_high"),
             _line(table, what, "the request's own answer", own, "solid", legend=column == 1),
             _line(table, f"control_{what}", "another request's answer", other, "dash", column == 1),
         )
@@ -130,20 +130,6 @@ def _line(
         legendgroup=name,
         showlegend=legend,
         hovertemplate=f"{name}, layer %{{x}}: %{{y:.2f}}<extra></extra>",
-    )
-
-
-def _band(table: pd.DataFrame, low: str, high: str, colour: str) -> go.Scatter:
-    layer = table["layer"]
-    return go.Scatter(
-        x=[*layer, *layer[::-1]],
-        y=[*table[low], *table[high][::-1]],
-        fill="toself",
-        fillcolor=faded(colour, 0.18),
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
     )
 
 

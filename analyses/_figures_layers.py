@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, short
+from analyses._figure_style import LIGHT, SYMBOLS, Theme, band, escaped, faded, finish, short
 from analyses._words import CHANGE_OF, SIDES, TREATMENTS, number
 from analyses.persona_effects import PersonaEffects
 
@@ -42,12 +42,21 @@ def _curve_traces(table: pd.DataFrame, theme: Theme, *, legend: bool) -> list[go
     if len(nulls):
         ends = nulls.groupby("layer")["estimate"].agg(["min", "max"]).reset_index()
         traces.append(
-            _band(ends["layer"], ends["min"], ends["max"], theme.null, "nulls (range)", legend)
+            band(
+                ends["layer"],
+                ends["min"],
+                ends["max"],
+                theme.null,
+                name="nulls (range)",
+                legend=legend,
+            )
         )
     for _, rows in table[table["kind"] == "control"].groupby("persona", sort=False):
         grey = faded(theme.side("control"), 0.28)
         traces.append(
-            _band(rows["layer"], rows["low"], rows["high"], grey, "control (95 %)", legend)
+            band(
+                rows["layer"], rows["low"], rows["high"], grey, name="control (95 %)", legend=legend
+            )
         )
     people = table[table["kind"].isin(["persona", "control"])]
     for _, side in people.groupby("group", sort=False):
@@ -55,23 +64,6 @@ def _curve_traces(table: pd.DataFrame, theme: Theme, *, legend: bool) -> list[go
             dash = _DASHES[at % len(_DASHES)]
             traces.append(_curve(str(name), rows.sort_values("layer"), dash, theme, legend=legend))
     return traces
-
-
-def _band(
-    layer: pd.Series, low: pd.Series, high: pd.Series, colour: str, name: str, legend: bool
-) -> go.Scatter:
-    return go.Scatter(
-        x=[*layer, *layer[::-1]],
-        y=[*low, *high[::-1]],
-        fill="toself",
-        fillcolor=colour,
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        name=name,
-        legendgroup=name,
-        showlegend=legend,
-    )
 
 
 def _curve(name: str, rows: pd.DataFrame, dash: str, theme: Theme, *, legend: bool) -> go.Scatter:

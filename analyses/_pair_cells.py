@@ -5,6 +5,7 @@ from math import nan
 
 import pandas as pd
 
+from analyses.distinguishability import ANSWER_COLUMNS
 from lens_personas.models import DEFAULT_TOKEN_BUDGET, LensModel
 from lens_personas.personas import AskingStyle, Behaviour, BehaviourItem
 from lens_personas.readouts import (
@@ -16,20 +17,7 @@ from lens_personas.readouts import (
     yes_no_tokens,
 )
 
-SCORE_COLUMNS = (
-    "side",
-    "behaviour",
-    "desirable",
-    "statement_id",
-    "group",
-    "aligned",
-    "order",
-    "log_odds",
-    "mass",
-    "yes_logit",
-    "no_logit",
-    "yes_logit_first",
-)
+SCORE_COLUMNS = (*ANSWER_COLUMNS, "yes_logit_first")
 """Columns of the scores of statements alone."""
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pandas as pd
 import plotly.graph_objects as go
 
-from analyses._figure_style import Theme, escaped, faded, short
+from analyses._figure_style import Theme, band, escaped, faded, short
 
 NAME_LENGTH: Final = 34
 """Characters of a behaviour's name beside an axis."""
@@ -76,31 +76,6 @@ def mark(look: Look, theme: Theme, *, size: int = 8, **more: Any) -> dict[str, A
         "line": {"color": colour, "width": 1.6},
         **more,
     }
-
-
-def band(
-    x: Iterable[float | int],
-    low: Iterable[float | int],
-    high: Iterable[float | int],
-    colour: str,
-    *,
-    name: str = "",
-    legend: bool = False,
-) -> go.Scatter:
-    """The space between two lines, filled."""
-    across, below, above = list(x), list(low), list(high)
-    return go.Scatter(
-        x=[*across, *across[::-1]],
-        y=[*below, *above[::-1]],
-        fill="toself",
-        fillcolor=colour,
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        name=name,
-        legendgroup=name,
-        showlegend=legend,
-    )
 
 
 def curve(

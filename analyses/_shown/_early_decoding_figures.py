@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, short
+from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows
 from analyses._shown._early_decoding_tables import SOURCES, arm_order, has_known
 from analyses._words import SIDES, TREATMENTS
 from analyses.early_steering import EarlySteering
@@ -95,17 +95,7 @@ def persona_unions(steering: EarlySteering, *, theme: Theme = LIGHT) -> go.Figur
     figure.update_layout(legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.5})
     figure.update_layout(margin_t=72)
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", title_text="Answered")
-    figure.update_yaxes(
-        type="category",
-        categoryorder="array",
-        categoryarray=[escaped(name) for name in names],
-        range=[len(names) - 0.4, -0.6],
-        tickmode="array",
-        tickvals=[escaped(name) for name in names],
-        ticktext=[short(name) for name in names],
-        showgrid=False,
-    )
-    return figure
+    return name_rows(figure, names)
 
 
 def response_lines(steering: EarlySteering, *, theme: Theme = LIGHT) -> go.Figure:

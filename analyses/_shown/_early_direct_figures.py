@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, faded, finish
+from analyses._figure_style import LIGHT, Theme, escaped, finish, layer_band
 from analyses._words import SIDES, TREATMENTS
 from analyses.known_answers import KnownAnswers, LensFit
 
@@ -56,8 +56,10 @@ def difference_curves(found: KnownAnswers, *, theme: Theme = LIGHT) -> go.Figure
         if table.empty:
             continue
         if table["null_low"].notna().any():
-            figure.add_trace(_band(table, "null_low", "null_high", theme.null, 0.7))
-        figure.add_trace(_band(table, "difference_low", "difference_high", colours[lens], 0.18))
+            figure.add_trace(layer_band(table, theme.null, 0.7, low="null_low", high="null_high"))
+        figure.add_trace(
+            layer_band(table, colours[lens], 0.18, low="difference_low", high="difference_high")
+        )
         figure.add_trace(_line(table, "difference", f"{lens} lens", colours[lens], dash))
     figure.add_hline(y=0, line={"color": theme.muted, "width": 1})
     finish(figure, theme, height=380)
@@ -117,7 +119,7 @@ def _group_traces(table: pd.DataFrame, theme: Theme, *, legend: bool) -> list[go
         name = SIDES.get(group, "neutral texts, random directions" if group == "null" else group)
         line = _line(rows, "change", name, colour, dash)
         line.showlegend = legend
-        traces += [_band(rows, "change_low", "change_high", colour, 0.12), line]
+        traces += [layer_band(rows, colour, 0.12, low="change_low", high="change_high"), line]
     return traces
 
 
@@ -136,20 +138,6 @@ def _line(table: pd.DataFrame, column: str, name: str, colour: str, dash: str) -
         name=label,
         legendgroup=label,
         hovertemplate=f"{label}, layer %{{x}}: %{{y:.2f}}<extra></extra>",
-    )
-
-
-def _band(table: pd.DataFrame, low: str, high: str, colour: str, opacity: float) -> go.Scatter:
-    known = table.dropna(subset=[low, high])
-    return go.Scatter(
-        x=[*known["layer"], *known["layer"][::-1]],
-        y=[*known[low], *known[high][::-1]],
-        fill="toself",
-        fillcolor=faded(colour, opacity),
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
     )
 
 

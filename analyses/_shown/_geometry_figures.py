@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, faded, finish, note, short
+from analyses._figure_style import LIGHT, Theme, escaped, finish, layer_band, note, short
 from analyses._words import SIDES, TREATMENTS, number, span
 from analyses.vector_geometry import CosineSet, VectorGeometry
 
@@ -26,7 +26,7 @@ def refusal_and_fulfilment(
     for each, side in zip(_sets(found, "questions"), ("refusal", "pro"), strict=False):
         rows = each.pairs[(each.pairs["first"] == first) & (each.pairs["second"] == second)]
         name = YES[each.yes]
-        figure.add_trace(_band(rows, theme.side(side)))
+        figure.add_trace(layer_band(rows, theme.side(side), 0.16))
         figure.add_trace(_line(rows, "cosine", f"vectors {name}", theme.side(side), "solid"))
         figure.add_trace(_line(rows, "ceiling", f"ceiling, {name}", theme.side(side), "dot"))
     return _by_layer(figure, theme, found.cosines, "Cosine", (-1.05, 1.05))
@@ -78,7 +78,7 @@ def refusal_cosines(
             & each.pairs["first"].isin(each.names[: each.n_personas])
         ]
         middle = rows.groupby("layer")[["low", "high", "ceiling"]].median().reset_index()
-        figure.add_trace(_band(middle, theme.null, 0.6), row=1, col=column)
+        figure.add_trace(layer_band(middle, theme.null, 0.6), row=1, col=column)
         for name, own in rows.groupby("first", sort=False):
             group = groups.get(str(name), "other")
             line = _line(own, "cosine", str(name), theme.side(group), "solid", legend=False)
@@ -99,7 +99,7 @@ def effective_ranks(found: VectorGeometry, *, theme: Theme = LIGHT) -> go.Figure
     for column, (family, yes) in enumerate(keys, 1):
         rows = table[(table["family"] == family) & (table["yes"] == yes)]
         band = rows.rename(columns={"rank_low": "low", "rank_high": "high"})
-        figure.add_trace(_band(band, theme.null, 0.8), row=1, col=column)
+        figure.add_trace(layer_band(band, theme.null, 0.8), row=1, col=column)
         line = _line(rows, "rank", "persona vectors", theme.side("pro"), "solid", column == 1)
         figure.add_trace(line, row=1, col=column)
     figure.add_trace(_key("as many random vectors", theme.null), row=1, col=1)
@@ -208,20 +208,6 @@ def _name_axes(figure: go.Figure, each: CosineSet, place: dict[str, int]) -> Non
     figure.update_xaxes(tickangle=-50, **ticks, **place)
     figure.update_yaxes(
         **ticks, range=[len(each.names) - 0.5, -0.5], showticklabels=place["col"] == 1, **place
-    )
-
-
-def _band(rows: pd.DataFrame, colour: str, opacity: float = 0.16) -> go.Scatter:
-    known = rows.dropna(subset=["low", "high"])
-    return go.Scatter(
-        x=[*known["layer"], *known["layer"][::-1]],
-        y=[*known["low"], *known["high"][::-1]],
-        fill="toself",
-        fillcolor=faded(colour, opacity),
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
     )
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, short
+from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows, short
 from analyses._shown._records import records
 from analyses._words import SIDES, number, percent, span
 from analyses.persona_invariance import PersonaInvariance
@@ -27,17 +27,7 @@ def invariance_strip(result: PersonaInvariance, *, theme: Theme = LIGHT) -> go.F
             figure.add_vrect(x0=middle - reach, x1=middle + reach, fillcolor=colour, line_width=0)
     finish(figure, theme, height=max(360, 140 + 22 * len(names)))
     figure.update_xaxes(title_text="Mean refusal log-odds (nats)")
-    figure.update_yaxes(
-        type="category",
-        categoryorder="array",
-        categoryarray=[escaped(name) for name in names],
-        range=[len(names) - 0.4, -0.6],
-        tickmode="array",
-        tickvals=[escaped(name) for name in names],
-        ticktext=[short(name) for name in names],
-        showgrid=False,
-    )
-    return figure
+    return name_rows(figure, names)
 
 
 def disparity_gaps(result: PersonaInvariance, *, theme: Theme = LIGHT) -> go.Figure:

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, short
+from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows, short
 from analyses._layer_gaps import SIGNS
 from analyses._shown._records import records
 from analyses._words import TREATMENTS, number, p_value, span
@@ -55,17 +55,7 @@ def window_gains(window: WindowTest, *, theme: Theme = LIGHT) -> go.Figure:
     figure.update_layout(legend={"orientation": "h", "y": -0.2}, margin_b=90)
     figure.update_xaxes(title_text="Change less the control's (nats)")
     figure.add_vline(x=0, line={"color": theme.muted, "width": 1, "dash": "dot"})
-    figure.update_yaxes(
-        type="category",
-        categoryorder="array",
-        categoryarray=[escaped(name) for name in names],
-        range=[len(names) - 0.4, -0.6],
-        tickmode="array",
-        tickvals=[escaped(name) for name in names],
-        ticktext=[short(name) for name in names],
-        showgrid=False,
-    )
-    return figure
+    return name_rows(figure, names)
 
 
 def _curve(name: str, rows: pd.DataFrame, alpha: float, dash: str, theme: Theme) -> go.Scatter:

@@ -4,7 +4,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, note, short
+from analyses._figure_style import (
+    LIGHT,
+    SYMBOLS,
+    Theme,
+    escaped,
+    finish,
+    layer_band,
+    note,
+    short,
+)
 from analyses.manipulation_check import ManipulationCheck, PersonaCheck
 from lens_personas.statistics import Interval
 
@@ -129,7 +138,7 @@ def check_by_layer(result: ManipulationCheck, *, theme: Theme = LIGHT) -> go.Fig
                 ]
                 label = f"{name}, {dict(_WAYS)[treatment]}"
                 if who == "personas":
-                    figure.add_trace(_band(rows, colour), row=1, col=column)
+                    figure.add_trace(layer_band(rows, colour, 0.18), row=1, col=column)
                 line = _line(rows, label, colour, dash, symbol)
                 figure.add_trace(line.update(showlegend=column == 1), row=1, col=column)
     finish(figure, theme, height=400)
@@ -152,18 +161,4 @@ def _line(rows: pd.DataFrame, name: str, colour: str, dash: str, symbol: str) ->
         name=name,
         legendgroup=name,
         hovertemplate=f"{name}, layer %{{x}}: %{{y:.2f}} nats<extra></extra>",
-    )
-
-
-def _band(rows: pd.DataFrame, colour: str) -> go.Scatter:
-    known = rows.dropna(subset=["low", "high"])
-    return go.Scatter(
-        x=[*known["layer"], *known["layer"][::-1]],
-        y=[*known["low"], *known["high"][::-1]],
-        fill="toself",
-        fillcolor=faded(colour, 0.18),
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
     )

@@ -6,7 +6,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, note, short
+from analyses._figure_style import (
+    LIGHT,
+    SYMBOLS,
+    Theme,
+    escaped,
+    finish,
+    layer_band,
+    note,
+    short,
+)
 from analyses._words import GROUPS, SIDES, with_interval
 from analyses.mediation import Path, PersonaMediation
 from lens_personas.statistics import Interval
@@ -61,7 +70,7 @@ def single_layers(found: PersonaMediation, *, theme: Theme = LIGHT) -> go.Figure
     looks = {"refusal": ("refusal", "solid"), "random": ("other", "dot")}
     for direction, rows in found.by_layer.groupby("direction", sort=False):
         side, dash = looks.get(str(direction), ("control", "dash"))
-        figure.add_trace(_band(rows, theme.side(side)))
+        figure.add_trace(layer_band(rows, theme.side(side), 0.16))
         figure.add_trace(_line(rows, f"{direction} direction", theme.side(side), dash))
     finish(figure, theme, height=380)
     figure.update_layout(legend={"orientation": "h", "y": -0.2}, margin_b=90)
@@ -92,10 +101,10 @@ def movement_curves(found: PersonaMediation, *, theme: Theme = LIGHT) -> go.Figu
         here = table[table["measure"] == measure]
         null = here.drop_duplicates("layer").drop(columns=["low", "high"])
         null = null.rename(columns={"null_low": "low", "null_high": "high"})
-        figure.add_trace(_band(null, theme.null, 0.7), row=1, col=column)
+        figure.add_trace(layer_band(null, theme.null, 0.7), row=1, col=column)
         for group, rows in here.groupby("group", sort=False):
             colour, name = theme.side(str(group)), SIDES.get(str(group), str(group))
-            figure.add_trace(_band(rows, colour), row=1, col=column)
+            figure.add_trace(layer_band(rows, colour, 0.16), row=1, col=column)
             line = _line(rows, name, colour, "solid", legend=column == 1)
             figure.add_trace(line, row=1, col=column)
     finish(figure, theme, height=400)
@@ -150,20 +159,6 @@ def _estimates(
 def _reach(length: float) -> float:
     # An undefined interval is drawn as a point.
     return length if length == length else 0.0
-
-
-def _band(rows: pd.DataFrame, colour: str, opacity: float = 0.16) -> go.Scatter:
-    known = rows.dropna(subset=["low", "high"])
-    return go.Scatter(
-        x=[*known["layer"], *known["layer"][::-1]],
-        y=[*known["low"], *known["high"][::-1]],
-        fill="toself",
-        fillcolor=faded(colour, opacity),
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
-    )
 
 
 def _line(
