@@ -1,6 +1,5 @@
 """Every figure of the study, each a pure function of a part of the result."""
 
-from analyses._figure_style import DARK, LIGHT, Theme
 from analyses._figures_effects import (
     answered_dots,
     effect_forest,
@@ -18,6 +17,7 @@ from analyses._figures_inside import (
     vector_quality,
 )
 from analyses._figures_layers import layer_curves
+from lens_personas.views import DARK, LIGHT, Theme
 
 __all__ = [
     "DARK",

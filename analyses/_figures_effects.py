@@ -5,16 +5,6 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import (
-    LIGHT,
-    SYMBOLS,
-    Theme,
-    escaped,
-    faded,
-    finish,
-    name_rows,
-    note,
-)
 from analyses._words import (
     CHANGE_OF,
     SIDES,
@@ -28,6 +18,16 @@ from analyses._words import (
 )
 from analyses.persona_effects import Answered, Effect, PersonaEffects
 from lens_personas.statistics import Interval
+from lens_personas.views import (
+    LIGHT,
+    SYMBOLS,
+    Theme,
+    escaped,
+    faded,
+    finish,
+    name_rows,
+    note,
+)
 
 
 def effect_forest(effects: PersonaEffects, *, theme: Theme = LIGHT) -> go.Figure:

@@ -7,9 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, finish, short
 from analyses._words import CHANGE_OF, SIDES, TREATMENTS, number, p_value, span
 from analyses.persona_geometry import GeometryFit, PersonaGeometry
+from lens_personas.views import LIGHT, SYMBOLS, Theme, escaped, finish, short
 
 _PANELS = 4
 _ROW_HEIGHT, _ROW_GAP = 240, 116

@@ -6,9 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, finish, layer_band, short
 from analyses.hidden_answers import HiddenAnswers
 from analyses.whos_asking import VectorQuality
+from lens_personas.views import LIGHT, Theme, escaped, finish, layer_band, short
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _HUES = ("pro", "anti", "other", "refusal", "control")

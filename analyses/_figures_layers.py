@@ -4,9 +4,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, band, escaped, faded, finish, short
 from analyses._words import CHANGE_OF, SIDES, TREATMENTS, number
 from analyses.persona_effects import PersonaEffects
+from lens_personas.views import LIGHT, SYMBOLS, Theme, band, escaped, faded, finish, short
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Lines of one side, told apart beyond the five by the hover alone."""

@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, band, escaped, faded, finish, short
 from analyses._pair_figures_style import SIDE_LOOKS, Panels, behaviours_of, curve, sides_of
+from lens_personas.views import LIGHT, Theme, band, escaped, faded, finish, short
 
 _COLUMNS: Final = 4
 _MARKS: Final = {True: ("square", "anti"), False: ("circle", "pro")}

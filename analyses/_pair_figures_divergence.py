@@ -7,7 +7,6 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, finish, short
 from analyses._pair_figures_style import (
     SIDE_LOOKS,
     Look,
@@ -17,6 +16,7 @@ from analyses._pair_figures_style import (
     mark,
     sides_of,
 )
+from lens_personas.views import LIGHT, Theme, escaped, finish, short
 
 _COLUMNS: Final = 4
 _BANDED: Final = ("misaligned", "filler")

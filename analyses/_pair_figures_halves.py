@@ -9,7 +9,6 @@ from jaxtyping import Float
 from plotly.subplots import make_subplots
 from scipy.stats import gaussian_kde
 
-from analyses._figure_style import LIGHT, Theme, escaped, faded, finish
 from analyses._pair_figures_style import (
     HALF_LOOKS,
     behaviours_of,
@@ -18,6 +17,7 @@ from analyses._pair_figures_style import (
     name_rows,
     sides_of,
 )
+from lens_personas.views import LIGHT, Theme, escaped, faded, finish
 
 _POINTS: Final = 96
 _HEIGHT: Final = 0.82

@@ -6,7 +6,6 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, faded, finish
 from analyses._pair_figures_metrics import metric_forest
 from analyses._pair_figures_style import (
     COMPARED_LOOKS,
@@ -18,6 +17,7 @@ from analyses._pair_figures_style import (
 )
 from analyses._words import number, p_value
 from analyses.internal_distinguishability import InternalDistinguishability
+from lens_personas.views import LIGHT, Theme, escaped, faded, finish
 
 _MEASURES: Final = {
     "auroc": "AUROC of a probe",

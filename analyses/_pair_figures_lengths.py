@@ -6,7 +6,6 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, finish, short
 from analyses._pair_figures_style import (
     ARM_LOOKS,
     SIDE_LOOKS,
@@ -16,6 +15,7 @@ from analyses._pair_figures_style import (
     legend_below,
     sides_of,
 )
+from lens_personas.views import LIGHT, Theme, escaped, finish, short
 
 _COLUMNS: Final = 4
 _SHARES: Final = {"range": [-0.03, 1.03], "tickformat": ".0%"}

@@ -8,7 +8,6 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, finish
 from analyses._pair_figures_style import (
     COMPARED_LOOKS,
     Panels,
@@ -19,6 +18,7 @@ from analyses._pair_figures_style import (
     sides_of,
 )
 from analyses._words import number, p_value, span
+from lens_personas.views import LIGHT, Theme, escaped, finish
 
 _COLUMNS: Final = 4
 _GAP: Final = 66

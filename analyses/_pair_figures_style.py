@@ -7,7 +7,7 @@ from typing import Any, Final
 import pandas as pd
 import plotly.graph_objects as go
 
-from analyses._figure_style import Theme, band, escaped, faded, short
+from lens_personas.views import Theme, band, escaped, faded, short
 
 NAME_LENGTH: Final = 34
 """Characters of a behaviour's name beside an axis."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analyses._figure_style import DARK, LIGHT, Theme
+from lens_personas.views import DARK, LIGHT, Theme
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from analyses._folder import write_text
 from analyses._runs import read_run
-from analyses._static import STATIC_FORMATS, write_static
 from analyses._store import load_result
 from analyses._views import result_panels, result_table
+from lens_personas.views import STATIC_FORMATS, write_static
 
 TABLE = "numbers.csv"
 """Name of the table."""

@@ -6,10 +6,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analyses._category_rows import HARMLESS
-from analyses._figure_style import LIGHT, Theme, escaped, finish, short
 from analyses._shown._records import records
 from analyses._words import TREATMENTS, number, span
 from analyses.request_categories import RequestCategories
+from lens_personas.views import LIGHT, Theme, escaped, finish, short
 
 
 def category_heatmap(result: RequestCategories, *, theme: Theme = LIGHT) -> go.Figure:

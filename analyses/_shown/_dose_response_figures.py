@@ -6,9 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, short
 from analyses._words import GROUPS, SIDES
 from analyses.dose_response import KL_BOUND, DoseResponse
+from lens_personas.views import LIGHT, SYMBOLS, Theme, escaped, faded, finish, short
 
 _KIND_DASH = {"control": "dash", "random": "dot", "shuffled": "dashdot", "refusal": "longdash"}
 _EFFECTS = {

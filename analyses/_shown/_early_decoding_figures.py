@@ -6,11 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows
 from analyses._shown._early_decoding_tables import SOURCES, arm_order, has_known
 from analyses._words import SIDES, TREATMENTS
 from analyses.early_steering import EarlySteering
 from analyses.early_tokens import EarlyTokens
+from lens_personas.views import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows
 
 _OUTCOMES: Final = {"answered": "Answered, by the judge", "exact": "Begins as the known answer"}
 _MARKS: Final = {

@@ -4,9 +4,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, finish, layer_band
 from analyses._words import SIDES, TREATMENTS
 from analyses.known_answers import KnownAnswers, LensFit
+from lens_personas.views import LIGHT, Theme, escaped, finish, layer_band
 
 _LENSES = {"logit": "solid", "tuned": "dash"}
 _GROUPS = ("pro", "anti", "other", "control", "null")

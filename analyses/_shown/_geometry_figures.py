@@ -7,9 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, Theme, escaped, finish, layer_band, note, short
 from analyses._words import SIDES, TREATMENTS, number, span
 from analyses.vector_geometry import CosineSet, VectorGeometry
+from lens_personas.views import LIGHT, Theme, escaped, finish, layer_band, note, short
 
 YES = {"kept": "as they are", "removed": "without Yes"}
 """Vectors with the direction of saying yes and without it."""

@@ -3,10 +3,10 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows, short
 from analyses._shown._records import records
 from analyses._words import SIDES, number, percent, span
 from analyses.persona_invariance import PersonaInvariance
+from lens_personas.views import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows, short
 
 
 def invariance_strip(result: PersonaInvariance, *, theme: Theme = LIGHT) -> go.Figure:

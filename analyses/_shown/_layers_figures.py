@@ -4,11 +4,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows, short
 from analyses._layer_gaps import SIGNS
 from analyses._shown._records import records
 from analyses._words import TREATMENTS, number, p_value, span
 from analyses.layer_test import LayerTest, WindowTest
+from lens_personas.views import LIGHT, SYMBOLS, Theme, escaped, faded, finish, name_rows, short
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 

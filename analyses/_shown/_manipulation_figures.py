@@ -4,7 +4,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import (
+from analyses.manipulation_check import ManipulationCheck, PersonaCheck
+from lens_personas.statistics import Interval
+from lens_personas.views import (
     LIGHT,
     SYMBOLS,
     Theme,
@@ -14,8 +16,6 @@ from analyses._figure_style import (
     note,
     short,
 )
-from analyses.manipulation_check import ManipulationCheck, PersonaCheck
-from lens_personas.statistics import Interval
 
 _GROUPS = ("pro", "anti", "other", "control")
 _WAYS = (("plus", "+ vector"), ("minus", "− vector"), ("text", "as text"))

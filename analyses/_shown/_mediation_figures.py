@@ -6,7 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import (
+from analyses._words import GROUPS, SIDES, with_interval
+from analyses.mediation import Path, PersonaMediation
+from lens_personas.statistics import Interval
+from lens_personas.views import (
     LIGHT,
     SYMBOLS,
     Theme,
@@ -16,9 +19,6 @@ from analyses._figure_style import (
     note,
     short,
 )
-from analyses._words import GROUPS, SIDES, with_interval
-from analyses.mediation import Path, PersonaMediation
-from lens_personas.statistics import Interval
 
 PARTS = {
     "total": "whole effect",

@@ -4,10 +4,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses._figure_style import LIGHT, SYMBOLS, Theme, escaped, faded, finish, short
 from analyses._scope_types import CharityEffect, Place
 from analyses._words import SIDES, TREATMENTS
 from analyses.patchscopes import PatchscopeReadings
+from lens_personas.views import LIGHT, SYMBOLS, Theme, escaped, faded, finish, short
 
 PLACES: dict[Place, str] = {
     "direct": "asked outright",

@@ -4,13 +4,13 @@ from functools import partial
 
 import plotly.graph_objects as go
 
-from analyses._figure_style import Theme
 from analyses._panel import Panel, panel
 from analyses._shown._layers_figures import layer_differences, window_gains
 from analyses._shown._records import records
 from analyses._shown._types import Shown, ShownTable, Told
 from analyses._words import MISSING, TREATMENTS, number, p_value, percent, span, with_interval
 from analyses.layer_test import LayerTest, PersonaLayers, WindowTest
+from lens_personas.views import Theme
 
 _HELD = "control under the same sign and layer; one more random direction of the same length"
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from matplotlib.patches import Polygon
 
-from analyses._figure_style import DARK, LIGHT
 from analyses._pair_figures_compared import base_tuned_scatter, chosen_layers
 from analyses._pair_figures_divergence import predicted_lengths
 from analyses._pair_figures_halves import ridges
@@ -18,9 +17,9 @@ from analyses._pair_figures_metrics import correlation_heatmaps, metric_forest
 from analyses._pair_panels import pair_panels
 from analyses._pair_panels_steering import steering_rows
 from analyses._panel import Panel
-from analyses._static import write_static
-from analyses._static._write import drawn
 from analyses.shift import Shift
+from lens_personas.views import DARK, LIGHT, write_static
+from lens_personas.views._static._draw import drawn
 
 
 @pytest.fixture(scope="module")

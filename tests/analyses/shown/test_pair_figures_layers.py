@@ -5,7 +5,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from analyses._figure_style import DARK, LIGHT
 from analyses._pair_figures_layers import internal_curves, internal_forest, internal_shift
 from analyses.internal_distinguishability import (
     ANSWER_COLUMNS,
@@ -13,6 +12,7 @@ from analyses.internal_distinguishability import (
     InternalDistinguishability,
     internal_distinguishability,
 )
+from lens_personas.views import DARK, LIGHT
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -7,8 +7,17 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analyses._static._axes import Plot
-from analyses._static._read import POINTS, Colour, colour, dash, mark, numbers, scale, text
+from lens_personas.views._static._axes import Plot
+from lens_personas.views._static._read import (
+    POINTS,
+    Colour,
+    colour,
+    dash,
+    mark,
+    numbers,
+    scale,
+    text,
+)
 
 
 def draw_trace(figure: Any, canvas: Figure, plot: Plot, trace: Any) -> None:
@@ -166,12 +175,22 @@ def _heatmap(figure: Any, canvas: Figure, plot: Plot, trace: Any) -> None:
     x = np.arange(values.shape[1]) if trace.x is None else plot.x.places(trace.x)
     y = np.arange(values.shape[0]) if trace.y is None else plot.y.places(trace.y)
     mesh = plot.axes.pcolormesh(
-        x, y, values, cmap=scale(look.colorscale), norm=Normalize(*ends), shading="nearest"
+        x,
+        y,
+        values,
+        cmap=scale(look.colorscale),
+        norm=Normalize(*ends),
+        shading="nearest",
+        edgecolors=colour(figure.layout.plot_bgcolor or "white") if trace.xgap else "none",
+        linewidth=float(trace.xgap or 0) * POINTS,
     )
     if trace.texttemplate and trace.text is not None:
-        for up, row in zip(y, trace.text, strict=True):
-            for at, each in zip(x, row, strict=True):
-                plot.axes.annotate(text(each), (at, up), ha="center", va="center", fontsize=7)
+        inks = np.where(_is_dark(mesh.to_rgba(values)), "white", "black")
+        for up, row, line in zip(y, trace.text, inks, strict=True):
+            for at, each, ink in zip(x, row, line, strict=True):
+                plot.axes.annotate(
+                    text(each), (at, up), ha="center", va="center", fontsize=7.5, color=str(ink)
+                )
     name = f"scale of {trace.coloraxis or id(trace)}"
     labels = [str(axes.get_label()) for axes in canvas.axes]
     known = [label for label in labels if label.startswith("scale of ")]
@@ -179,8 +198,18 @@ def _heatmap(figure: Any, canvas: Figure, plot: Plot, trace: Any) -> None:
         place = (1.02 + 0.1 * len(known), 0.2, 0.015, 0.6)
         bar = canvas.colorbar(mesh, cax=canvas.add_axes(place, label=name))
         bar.outline.set_visible(False)
-        bar.set_label(text(look.colorbar.title.text), fontsize=9)
-        bar.ax.tick_params(labelsize=8)
+        ink = figure.layout.font.color or "black"
+        title = colour(look.colorbar.title.font.color or ink)
+        bar.set_label(text(look.colorbar.title.text), fontsize=9, color=title)
+        ticks = colour(look.colorbar.tickfont.color or ink)
+        bar.ax.tick_params(labelsize=8, colors=ticks)
+
+
+def _is_dark(ground: Any) -> Any:
+    """Whether white is read better on a colour than black (WCAG 2)."""
+    shares = np.asarray(ground)[..., :3]
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return linear @ np.array([0.2126, 0.7152, 0.0722]) < 0.179
 
 
 def _ends(figure: Any, trace: Any, values: Any, low: Any, high: Any) -> tuple[float, float]:

@@ -8,12 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.colors import to_hex
 from PIL import Image
 from plotly.subplots import make_subplots
 
 from analyses._report_panels import panels
-from analyses._static import write_static
-from analyses._static._write import drawn
+from lens_personas.views import write_static
+from lens_personas.views._static._draw import drawn
 
 
 def test_every_figure_of_a_study_is_written_in_both_formats(study: Any, tmp_path: Path) -> None:
@@ -92,3 +93,31 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(tmp_path: Path) -> N
     ):
         write_static(go.Figure(go.Violin(y=[1, 2, 3])), tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+def test_slanted_labels_end_under_their_tick() -> None:
+    figure = go.Figure(go.Scatter(x=["a", "b"], y=[1, 2]))
+    figure.update_xaxes(tickangle=-55)
+    labels = drawn(figure).axes[0].get_xticklabels()
+    assert {(label.get_rotation(), label.get_ha()) for label in labels} == {(55.0, "right")}
+
+
+def test_numbers_in_cells_and_all_words_can_be_read_on_a_dark_ground() -> None:
+    look = {"colorscale": [[0, "#000000"], [1, "#ffffff"]], "zmin": 0, "zmax": 1}
+    heat = go.Heatmap(z=[[0.0, 1.0]], text=[["no", "yes"]], texttemplate="%{text}", **look)
+    figure = go.Figure([heat, go.Scatter(x=[0], y=[0], name="mark", showlegend=True)])
+    figure.update_layout(font_color="#eeeeee", paper_bgcolor="#111111")
+    canvas = drawn(figure)
+    inks = {text.get_text(): text.get_color() for text in canvas.axes[0].texts}
+    assert inks == {"no": "white", "yes": "black"}
+    (word,) = canvas.legends[0].get_texts()
+    ticks = canvas.axes[1].get_yticklabels()
+    assert {to_hex(each.get_color()) for each in (word, *ticks)} == {"#eeeeee"}
+
+
+def test_without_matplotlib_the_error_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lens_personas.views._static._write.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'lens-personas\[paper\]'"):
+        write_static(go.Figure(), tmp_path / "x")

@@ -1,58 +1,26 @@
-"""A plotly figure as SVG and PNG, without a browser."""
+"""A plotly figure as one of matplotlib: its axes, traces, shapes, notes and legend."""
 
-from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory, offset_copy
 
-from analyses._static._axes import Plot, finish_plot, match_ranges, plots_of
-from analyses._static._read import POINTS, colour, dash, text
-from analyses._static._traces import draw_trace
-from lens_personas.activations import replacing
+from lens_personas.views._static._axes import Plot, finish_plot, match_ranges, plots_of
+from lens_personas.views._static._read import POINTS, Colour, colour, dash, text
+from lens_personas.views._static._traces import draw_trace
 
-StaticFormat = Literal["svg", "png"]
-"""Formats that figures are written in."""
-STATIC_FORMATS: Final[tuple[StaticFormat, ...]] = get_args(StaticFormat)
 WIDTH: Final = 960
 """Pixels across, where a figure does not say."""
-_DPI: Final = 96
+DPI: Final = 96
+"""Pixels in an inch."""
 
 
-def write_static(
-    figure: Any, path: Path, *, formats: tuple[StaticFormat, ...] = STATIC_FORMATS
-) -> tuple[Path, ...]:
-    """Paths of the figure in each format: ``path`` with its ending replaced.
-
-    Traces, intervals, bands, heat maps, axes, lines and notes are drawn as the report shows them;
-    hovers are lost. The same figure gives the same SVG, byte for byte.
-
-    Args:
-        figure: A plotly figure.
-        path: Where to; the ending is set by the format.
-        formats: What to write.
-
-    Raises:
-        ValueError: If the figure holds a kind of trace that is not drawn here.
-        OSError: If the disk refuses.
-    """
-    with rc_context({"svg.hashsalt": "lens_personas", "svg.fonttype": "none"}):
-        canvas = drawn(figure)
-        paths = [path.with_name(f"{path.name}.{each}") for each in formats]
-        for target, each in zip(paths, formats, strict=True):
-            with replacing(target) as temporary:
-                canvas.savefig(
-                    temporary,
-                    format=each,
-                    dpi=2 * _DPI,
-                    bbox_inches="tight",
-                    pad_inches=0.25,
-                    facecolor=canvas.get_facecolor(),
-                    metadata={"Date": None} if each == "svg" else {},
-                )
-    return tuple(paths)
+def repeatable() -> AbstractContextManager[None]:
+    """Settings under which the same figure gives the same bytes, and letters stay letters."""
+    return rc_context({"svg.hashsalt": "lens_personas", "svg.fonttype": "none"})
 
 
 def drawn(figure: Any) -> Figure:
@@ -62,7 +30,7 @@ def drawn(figure: Any) -> Figure:
         ValueError: If it holds a kind of trace that is not drawn here.
     """
     height = figure.layout.height or 450
-    canvas = Figure(figsize=((figure.layout.width or WIDTH) / _DPI, height / _DPI), dpi=_DPI)
+    canvas = Figure(figsize=((figure.layout.width or WIDTH) / DPI, height / DPI), dpi=DPI)
     canvas.set_facecolor(colour(figure.layout.paper_bgcolor or "white"))
     plots = plots_of(figure, canvas)
     for trace in figure.data:
@@ -74,7 +42,7 @@ def drawn(figure: Any) -> Figure:
         _shape(plots, shape)
     for note in figure.layout.annotations:
         _note(figure, canvas, plots, note)
-    _legend(canvas, plots)
+    _legend(canvas, plots, colour(figure.layout.font.color or "black"))
     return canvas
 
 
@@ -153,7 +121,7 @@ def _note(figure: Any, canvas: Figure, plots: dict[tuple[str, str], Plot], note:
     )
 
 
-def _legend(canvas: Figure, plots: dict[tuple[str, str], Plot]) -> None:
+def _legend(canvas: Figure, plots: dict[tuple[str, str], Plot], ink: Colour) -> None:
     handles, labels = [], []
     for plot in plots.values():
         for handle, label in zip(*plot.axes.get_legend_handles_labels(), strict=True):
@@ -163,5 +131,11 @@ def _legend(canvas: Figure, plots: dict[tuple[str, str], Plot]) -> None:
     if labels:
         beside = (1.01, 1.0)
         canvas.legend(
-            handles, labels, loc="upper left", bbox_to_anchor=beside, frameon=False, fontsize=9
+            handles,
+            labels,
+            loc="upper left",
+            bbox_to_anchor=beside,
+            frameon=False,
+            fontsize=9,
+            labelcolor=ink,
         )

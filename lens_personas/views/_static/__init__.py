@@ -1,5 +1,5 @@
 """Figures as SVG and PNG: what plotly would draw, drawn by matplotlib, for papers."""
 
-from analyses._static._write import STATIC_FORMATS, StaticFormat, write_static
+from lens_personas.views._static._write import STATIC_FORMATS, StaticFormat, write_static
 
 __all__ = ["STATIC_FORMATS", "StaticFormat", "write_static"]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from analyses._static._read import POINTS, colour, numbers, text
+from lens_personas.views._static._read import POINTS, colour, numbers, text
 
 
 @dataclass
@@ -111,7 +111,7 @@ def _finish(figure: Any, axes: Axes, letter: Literal["x", "y"], direction: Direc
     if layout.showticklabels is False:
         axes.tick_params(axis=letter, labelbottom=False, labelleft=False)
     if layout.tickangle:
-        axes.tick_params(axis=letter, rotation=-float(layout.tickangle))
+        _turn_labels(axes, letter, -float(layout.tickangle))
     if layout.showgrid is not False and layout.gridcolor:
         axes.grid(True, axis=letter, color=colour(layout.gridcolor), linewidth=0.8)
     axes.set_axisbelow(True)
@@ -119,6 +119,14 @@ def _finish(figure: Any, axes: Axes, letter: Literal["x", "y"], direction: Direc
         getattr(axes, f"set_{letter}label")(
             text(layout.title.text), color=ink, fontsize=(layout.title.font.size or 12) * POINTS
         )
+
+
+def _turn_labels(axes: Axes, letter: Literal["x", "y"], angle: float) -> None:
+    """Turn the labels; slanted ones end under their tick, as plotly's do."""
+    axes.tick_params(axis=letter, rotation=angle)
+    if letter == "x" and angle % 90:
+        for label in axes.get_xticklabels():
+            label.set(ha="right" if angle > 0 else "left", rotation_mode="anchor")
 
 
 def _set_range(figure: Any, axes: Axes, letter: str, direction: Direction) -> None:
