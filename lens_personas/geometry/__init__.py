@@ -1,4 +1,4 @@
-"""Pure tensor maths of directions: edits along them, differences, angles and their stability."""
+"""Pure tensor maths: directions, edits along them, angles, their stability; next-token odds."""
 
 from lens_personas.geometry._differences import difference_of_means, paired_difference_of_means
 from lens_personas.geometry._directions import projection, random_directions, unit_vector
@@ -11,6 +11,7 @@ from lens_personas.geometry._edits import (
     project_out_rows,
     set_projection,
 )
+from lens_personas.geometry._next_token import next_token_kl, set_log_odds
 from lens_personas.geometry._probe import held_out_projections, held_out_scores
 from lens_personas.geometry._similarity import (
     cosine,
@@ -47,6 +48,7 @@ __all__ = [
     "effective_rank",
     "held_out_projections",
     "held_out_scores",
+    "next_token_kl",
     "paired_difference_of_means",
     "permuted_cosines",
     "permuted_differences",
@@ -56,6 +58,7 @@ __all__ = [
     "random_directions",
     "remove_direction_by_layer",
     "representational_shift",
+    "set_log_odds",
     "set_projection",
     "spearman_brown",
     "split_half_cosine",

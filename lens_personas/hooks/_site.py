@@ -11,6 +11,7 @@ class Site(StrEnum):
     RESID_POST = "resid_post"
     ATTN_OUT = "attn_out"
     MLP_OUT = "mlp_out"
+    V = "v"
     Z = "z"
     PATTERN = "pattern"
 
@@ -22,7 +23,7 @@ class Site(StrEnum):
     @property
     def has_d_model(self) -> bool:
         """Whether an activation here is ``[batch, pos, d_model]``."""
-        return self not in (Site.Z, Site.PATTERN)
+        return self not in _INSIDE_ATTENTION
 
     def hook_name(self, layer: int) -> str:
         """TransformerLens name of this site in block ``layer``.
@@ -37,5 +38,8 @@ class Site(StrEnum):
             raise ValueError(
                 f"expected a layer counted from 0, got {layer}; use n_layers + {layer}"
             )
-        inner = "attn." if self in (Site.Z, Site.PATTERN) else ""
+        inner = "attn." if self in _INSIDE_ATTENTION else ""
         return f"blocks.{layer}.{inner}hook_{self.value}"
+
+
+_INSIDE_ATTENTION = (Site.V, Site.Z, Site.PATTERN)

@@ -144,8 +144,8 @@ class BridgeModel:
         self, resid: Float[Tensor, "row d_model"], tokens: Tokens = None
     ) -> Float[Tensor, "row chosen"]:
         """Final norm, unembedding and soft cap, of the whole vocabulary or of ``tokens``."""
-        normed = self.wrapped.ln_final(_beside(self.wrapped.ln_final, resid[None]))
-        normed = _beside(self.wrapped.unembed, normed)
+        normed = self.wrapped.ln_final(beside(self.wrapped.ln_final, resid[None]))
+        normed = beside(self.wrapped.unembed, normed)
         logits = _unembedded(self.wrapped.unembed, normed, tokens)[0].to(resid.device)
         return _soft_cap(logits, self.wrapped.cfg)
 
@@ -207,7 +207,7 @@ class Counted:
                 )
 
 
-def _beside(module: Any, resid: Float[Tensor, "1 row d_model"]) -> Float[Tensor, "1 row d_model"]:
+def beside(module: Any, resid: Float[Tensor, "1 row d_model"]) -> Float[Tensor, "1 row d_model"]:
     """The same on the device of the module's weights, which may be another's."""
     weight = next(module.parameters(), resid)
     # A weight that is kept on disk comes to where it is used.

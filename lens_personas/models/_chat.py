@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from lens_personas.models._types import LensModel, Prompt
+from lens_personas.models._types import LensModel, Prompt, Turn
 from lens_personas.personas import Message
 
 Offsets = Sequence[tuple[int, int]]
@@ -48,19 +48,23 @@ def render(
         raise ValueError("expected at least one turn, got none")
     text = _rendered(model, messages)
     ids, offsets = encode(model.tokenizer, text)
-    places = _locate(model, messages, text) | _locate_marks(text, marks or {})
+    found = _turns(model, messages, text)
+    places = _parts(messages, found) | _locate_marks(text, marks or {})
     spans = {name: _token_span(offsets, place) for name, place in places.items()}
     user_end = spans["user"][1]
     spans["post_instruction"] = (user_end, len(ids)) if user_end else (0, 0)
     spans["prompt"] = (0, len(ids))
     answer_ids = _plain_ids(model.tokenizer, answer) if answer else []
     spans["answer"] = (len(ids), len(ids) + len(answer_ids)) if answer_ids else (0, 0)
+    turns = [Turn(messages[at].role, *_token_span(offsets, place)) for at, place in found.items()]
+    turns.append(Turn("assistant", *spans["answer"]))
     return Prompt(
         prompt_id=prompt_id,
         ids=(*ids, *answer_ids),
         prompt_length=len(ids),
         spans=spans,
         text=text + answer,
+        turns=tuple(sorted((turn for turn in turns if turn.stop), key=lambda turn: turn.start)),
     )
 
 
@@ -139,11 +143,17 @@ def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _locate(model: LensModel, messages: Sequence[Message], text: str) -> dict[str, tuple[int, int]]:
+def _turns(model: LensModel, messages: Sequence[Message], text: str) -> dict[int, tuple[int, int]]:
+    """Characters of each turn's content, by its number."""
     marked = [
         Message(role=turn.role, content=f"\ue000{at}\ue001") for at, turn in enumerate(messages)
     ]
-    found = _along(_rendered(model, marked), messages, text) or _in_order(messages, text)
+    return _along(_rendered(model, marked), messages, text) or _in_order(messages, text)
+
+
+def _parts(
+    messages: Sequence[Message], found: Mapping[int, tuple[int, int]]
+) -> dict[str, tuple[int, int]]:
     places = {"system": (0, 0), "user": (0, 0)}
     for at, (start, stop) in sorted(found.items()):
         if messages[at].role != "assistant" and stop > start:

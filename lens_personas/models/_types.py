@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lens_personas.hooks import HookFn, Site, TokenLayout
+from lens_personas.personas import Role
 
 Backend = Literal["hooked_transformer", "bridge"]
 """TransformerLens class behind a model."""
@@ -26,7 +27,7 @@ class ModelCard:
     """What a model is and can do, as measured at load; it goes into everything saved."""
 
     model_id: str
-    """Hub id, ``organism:base``, ``organism:chat``, or the checkpoint folder's name."""
+    """Hub id, name of a shipped organism as ``organism:chat``, or the checkpoint folder's name."""
     revision: str | None
     """Hub revision asked for, or None."""
     fingerprint: str
@@ -75,6 +76,17 @@ class ModelCard:
     """Whether the chat template takes a system turn."""
 
 
+class Turn(NamedTuple):
+    """Tokens of one chat turn's content."""
+
+    role: Role
+    """Who speaks."""
+    start: int
+    """Position of the first one."""
+    stop: int
+    """One past the position of the last."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     """One rendered prompt as token ids, with the places of its parts."""
@@ -91,6 +103,9 @@ class Prompt:
     a part that is absent is ``(0, 0)``."""
     text: str
     """The rendered text of the prompt, answer included."""
+    turns: tuple[Turn, ...] = ()
+    """Every turn that has tokens, in their order, an answer as the last; empty where the prompt
+    was not rendered from turns."""
 
 
 @dataclass(frozen=True, kw_only=True)

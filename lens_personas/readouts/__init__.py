@@ -1,6 +1,13 @@
 """What is measured on a model: refusal, the lens, judged answers, side effects."""
 
 from lens_personas.readouts._agreement import JudgeAgreement, cohen_kappa, whole_answer_correct
+from lens_personas.readouts._attention import AttentionPatterns, attention_patterns
+from lens_personas.readouts._attention_to import (
+    AttentionMass,
+    HeadWrites,
+    attention_mass,
+    head_writes,
+)
 from lens_personas.readouts._direction_lens import TokenWeight, TokenWeights, lens_of_direction
 from lens_personas.readouts._divergence import edit_kl, last_position_kl
 from lens_personas.readouts._fallback_tokens import fallback_refusal_tokens
@@ -13,6 +20,20 @@ from lens_personas.readouts._lens import (
     answer_lens,
     logit_lens,
 )
+from lens_personas.readouts._lens_table import LensTable, lens_table
+from lens_personas.readouts._logit_attribution import (
+    Component,
+    ComponentKind,
+    LogitAttribution,
+    logit_attribution,
+)
+from lens_personas.readouts._logit_targets import (
+    LogitDifference,
+    LogitTarget,
+    LogOdds,
+    LogProb,
+)
+from lens_personas.readouts._ov import ov_projection
 from lens_personas.readouts._patchscope import (
     ScopeReadings,
     ScopeReduce,
@@ -35,7 +56,14 @@ from lens_personas.readouts._patchscope_sources import (
     read_sources,
 )
 from lens_personas.readouts._phrases import DEFAULT_EXEMPT_PHRASES, DEFAULT_REFUSAL_PHRASES
+from lens_personas.readouts._projection import (
+    ProjectionTrace,
+    TokenRole,
+    projection_trace,
+    token_turns,
+)
 from lens_personas.readouts._quality import perplexity, target_log_prob
+from lens_personas.readouts._read_at import ReadPosition, SourceTokens
 from lens_personas.readouts._refusal import refusal_score, score_refusal
 from lens_personas.readouts._refusal_tokens import (
     NoRefusalTokens,
@@ -77,16 +105,29 @@ __all__ = [
     "DEFAULT_SAMPLE_BUDGET",
     "AnswerLens",
     "AskedStatement",
+    "AttentionMass",
+    "AttentionPatterns",
+    "Component",
+    "ComponentKind",
+    "HeadWrites",
     "JudgeAgreement",
     "JudgeLabel",
     "LensPosition",
     "LensPositions",
     "LensResult",
     "LensSource",
+    "LensTable",
     "LensTraining",
+    "LogOdds",
+    "LogProb",
+    "LogitAttribution",
+    "LogitDifference",
+    "LogitTarget",
     "NoRefusalTokens",
     "NoYesNoTokens",
     "OpenedAnswer",
+    "ProjectionTrace",
+    "ReadPosition",
     "RefusalTokens",
     "ScopeReadings",
     "ScopeReduce",
@@ -95,8 +136,10 @@ __all__ = [
     "ScopeText",
     "SentenceKL",
     "SourcePosition",
+    "SourceTokens",
     "StateMap",
     "StringJudge",
+    "TokenRole",
     "TokenWeight",
     "TokenWeights",
     "TunedLens",
@@ -105,6 +148,8 @@ __all__ = [
     "YesNoTokens",
     "answer_lens",
     "ask_statements",
+    "attention_mass",
+    "attention_patterns",
     "centred_states",
     "cohen_kappa",
     "degenerate_share",
@@ -112,19 +157,24 @@ __all__ = [
     "distinct_n",
     "edit_kl",
     "fallback_refusal_tokens",
+    "head_writes",
     "import_tuned_lens",
     "is_degenerate",
     "judge",
     "keep_states",
     "last_position_kl",
     "lens_of_direction",
+    "lens_table",
     "load_tuned_lens",
+    "logit_attribution",
     "logit_lens",
     "norm_matched_states",
     "opened_answers",
+    "ov_projection",
     "patchscope",
     "patchscope_texts",
     "perplexity",
+    "projection_trace",
     "read_sources",
     "refusal_score",
     "save_tuned_lens",
@@ -136,6 +186,7 @@ __all__ = [
     "target_log_prob",
     "token_counter",
     "token_log_probs",
+    "token_turns",
     "train_tuned_lens",
     "translated_states",
     "whole_answer_correct",

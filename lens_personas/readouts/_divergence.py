@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_personas.geometry import next_token_kl
 from lens_personas.hooks import Edit, HookFn
 from lens_personas.models import DEFAULT_TOKEN_BUDGET, LensModel, Prompt, map_last_logits
 
@@ -23,12 +24,7 @@ def last_position_kl(
     thirty times as much. Computed from log-softmax, with nothing added inside logarithms.
     A token that the base never gives adds nothing.
     """
-    base = base_logits.double().log_softmax(dim=-1)
-    steered = steered_logits.double().log_softmax(dim=-1)
-    probability = base.exp()
-    terms = torch.where(probability > 0, probability * (base - steered), 0.0)
-    # Rounding can leave -1e-17.
-    return terms.sum(dim=-1).clamp_min(0).float()
+    return next_token_kl(base_logits, steered_logits)
 
 
 def edit_kl(

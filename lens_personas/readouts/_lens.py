@@ -253,9 +253,9 @@ def _reads(
 
 def _positions(prompt: Prompt, at: LensPositions) -> Sequence[int]:
     if isinstance(at, str | int):
-        return range(len(prompt.ids)) if at == "all" else [_position(prompt, at)]
+        return range(len(prompt.ids)) if at == "all" else [position_of(prompt, at)]
     # Two names can mean one position.
-    return list(dict.fromkeys(_position(prompt, each) for each in at))
+    return list(dict.fromkeys(position_of(prompt, each) for each in at))
 
 
 def _layers(model: LensModel, layers: Sequence[int] | None) -> tuple[int, ...]:
@@ -265,7 +265,12 @@ def _layers(model: LensModel, layers: Sequence[int] | None) -> tuple[int, ...]:
     return chosen
 
 
-def _position(prompt: Prompt, at: LensPosition | Literal["all"]) -> int:
+def position_of(prompt: Prompt, at: LensPosition | Literal["all"]) -> int:
+    """Position of one read, counted from 0.
+
+    Raises:
+        ValueError: If the prompt has no such position.
+    """
     if at == "last":
         return len(prompt.ids) - 1
     offset = -1 if at == "last_prompt" else int(at)

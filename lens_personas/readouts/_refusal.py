@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_personas.geometry import set_log_odds
 from lens_personas.hooks import Edit
 from lens_personas.models import DEFAULT_TOKEN_BUDGET, LensModel, Prompt, map_last_logits
 from lens_personas.readouts._refusal_tokens import RefusalTokens
@@ -27,9 +28,7 @@ def refusal_score(
         ValueError: If the set is empty, holds the whole vocabulary, or names a token
             outside of it.
     """
-    chosen = _members(token_ids, logits.shape[1]).to(logits.device)
-    exact = logits.float()
-    return exact[:, chosen].logsumexp(dim=1) - exact[:, ~chosen].logsumexp(dim=1)
+    return set_log_odds(logits, token_ids)
 
 
 def score_refusal(
@@ -54,22 +53,3 @@ def score_refusal(
         return refusal_score(logits, token_ids)[:, None]
 
     return map_last_logits(model, prompts, score, edits=edits, token_budget=token_budget)[:, 0]
-
-
-def _members(token_ids: Int[Tensor, " token"], d_vocab: int) -> Bool[Tensor, " d_vocab"]:
-    ids = token_ids.cpu().long()
-    if len(ids) == 0:
-        raise ValueError("expected at least one refusal token, got none; derive them first")
-    if int(ids.min()) < 0 or int(ids.max()) >= d_vocab:
-        raise ValueError(
-            f"expected refusal tokens from 0 to {d_vocab - 1}, got {sorted(set(ids.tolist()))}; "
-            "derive them with this model's own tokenizer"
-        )
-    chosen = torch.zeros(d_vocab, dtype=torch.bool)
-    chosen[ids] = True
-    if bool(chosen.all()):
-        raise ValueError(
-            f"expected refusal tokens to leave some of the {d_vocab} tokens out, got all of them; "
-            "the odds against the whole vocabulary are not defined"
-        )
-    return chosen
