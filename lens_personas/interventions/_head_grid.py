@@ -1,6 +1,6 @@
 """Activation patching of attention heads: what one head carries from run to run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +33,7 @@ class HeadGrid:
     """Positions patched one at a time, as in `PatchGrid`; None for all of them at once."""
     values: Float[Tensor, "prompt layer head pos"]
     """Metric of the patched run; one ``pos`` where all are patched at once, NaN where a prompt
-    has no such position."""
+    has no such position, or none was asked for."""
     clean: Float[Tensor, " prompt"]
     """Metric of the clean run."""
     corrupted: Float[Tensor, " prompt"]
@@ -53,6 +53,7 @@ def head_grid(
     *,
     layers: Sequence[int] | None = None,
     positions: Sequence[int] | None = None,
+    only: Collection[tuple[int, int]] | None = None,
     token_budget: int = DEFAULT_SWEEP_BUDGET,
     resume: bool = True,
     explain: bool = False,
@@ -69,6 +70,7 @@ def head_grid(
         metric: One number a row.
         layers: Blocks; None for all.
         positions: Positions patched one at a time; None to patch all at once.
+        only: Layer and number of the heads that are patched; None for all of them.
         token_budget: Columns of all rows in one call of a block.
         resume: False to run the whole model for every cell: the same numbers, slowly.
         explain: Print the plan of the sweep first.
@@ -82,11 +84,13 @@ def head_grid(
     pairs = Pairs(clean=tuple(clean), corrupted=tuple(corrupted), align="start")
     if positions is not None:
         check_positions(pairs, positions)
-    outputs = _outputs(model, pairs, chosen)
+    outputs = head_outputs(model, pairs, chosen)
     columns = _columns(pairs, positions)
+    heads = range(model.card.n_heads)
+    asked = torch.tensor([[only is None or (i, h) in only for h in heads] for i in chosen])
     cells, arms = [], []
     for index, layer in enumerate(chosen):
-        for head in range(model.card.n_heads):
+        for head in asked[index].nonzero()[:, 0].tolist():
             maker = outputs[layer].patch(head)
             for column, (scope, members) in enumerate(columns):
                 hook = of_pairs(maker, members)
@@ -97,7 +101,8 @@ def head_grid(
     scores = score_pairs(
         model, pairs, arms, metric, token_budget=token_budget, resume=resume, explain=explain
     )
-    values = filled(scores, arms, cells, (len(chosen), model.card.n_heads, len(columns)))
+    values = filled(scores, arms, cells, (len(chosen), len(heads), len(columns)))
+    values = values.masked_fill(~asked[..., None], torch.nan)
     if positions is not None:
         lacking = torch.tensor([[not pairs.has(n, p) for p in positions] for n in pairs.numbers])
         values = values.masked_fill(lacking[:, None, None], torch.nan)
@@ -111,7 +116,7 @@ def head_grid(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Outputs:
+class HeadOutputs:
     """Heads of one layer in both runs."""
 
     attn_out: Float[Tensor, "prompt pos d_model"]
@@ -134,12 +139,13 @@ class _Outputs:
         return make
 
 
-def _outputs(model: LensModel, pairs: Pairs, layers: Sequence[int]) -> dict[int, _Outputs]:
+def head_outputs(model: LensModel, pairs: Pairs, layers: Sequence[int]) -> dict[int, HeadOutputs]:
+    """Outputs of every head of ``layers`` in both runs of pairs of equal length."""
     attn_out = read_site(model, pairs.corrupted, Site.ATTN_OUT, layers)
     before = read_site(model, pairs.corrupted, Site.Z, layers)
     after = read_site(model, pairs.clean, Site.Z, layers)
     return {
-        layer: _Outputs(
+        layer: HeadOutputs(
             attn_out=attn_out[layer],
             change=after[layer] - before[layer],
             weights=model.wrapped.blocks[layer].attn.W_O,

@@ -1,6 +1,6 @@
 """Activation patching over layers and positions: what one state carries from run to run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +33,7 @@ class PatchGrid:
     positions: tuple[int, ...]
     """Positions: from 0 at the first token, or from -1 backwards at the last prompt token."""
     values: Float[Tensor, "prompt layer pos"]
-    """Metric of the patched run; NaN where a prompt has no such position."""
+    """Metric of the patched run; NaN where a prompt has no such position, or none was asked for."""
     clean: Float[Tensor, " prompt"]
     """Metric of the clean run."""
     corrupted: Float[Tensor, " prompt"]
@@ -55,6 +55,7 @@ def patch_grid(
     layers: Sequence[int] | None = None,
     positions: Sequence[int] | None = None,
     align: Align = "start",
+    only: Collection[tuple[int, int]] | None = None,
     token_budget: int = DEFAULT_SWEEP_BUDGET,
     resume: bool = True,
     explain: bool = False,
@@ -75,6 +76,7 @@ def patch_grid(
         layers: Blocks; None for all.
         positions: Positions; None for all that any pair has.
         align: How the positions of a pair are matched.
+        only: Layer and position of the cells that are patched; None for all of them.
         token_budget: Columns of all rows in one call of a block.
         resume: False to run the whole model for every cell: the same numbers, slowly.
         explain: Print the plan of the sweep first.
@@ -93,7 +95,8 @@ def patch_grid(
     for index, layer in enumerate(chosen):
         maker = patch_positions(states[layer], layout, align=align)
         for column, position in enumerate(at):
-            members = tuple(n for n in pairs.numbers if pairs.changes(n, position))
+            asked = only is None or (layer, position) in only
+            members = tuple(n for n in pairs.numbers if asked and pairs.changes(n, position))
             if members:
                 hook = of_pairs(maker, members)
                 edit = Edit(site=site, layer=layer, hook=hook, scope=(position,), per_pass=True)
@@ -104,12 +107,14 @@ def patch_grid(
         model, pairs, arms, metric, token_budget=token_budget, resume=resume, explain=explain
     )
     values = filled(scores, arms, cells, (len(chosen), len(at)))
-    lacking = torch.tensor([[not pairs.has(n, p) for p in at] for n in pairs.numbers])
+    lacking = torch.tensor([[not pairs.has(n, p) for p in at] for n in pairs.numbers])[:, None]
+    if only is not None:
+        lacking = lacking | torch.tensor([[(layer, p) not in only for p in at] for layer in chosen])
     return PatchGrid(
         site=site,
         layers=chosen,
         positions=at,
-        values=values.masked_fill(lacking[:, None], torch.nan),
+        values=values.masked_fill(lacking, torch.nan),
         clean=scores.clean,
         corrupted=scores.corrupted,
     )

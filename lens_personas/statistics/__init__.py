@@ -11,9 +11,17 @@ from lens_personas.statistics._correlation import (
     CorrelationMethod,
     correlation,
     leave_one_out_r2,
+    rank_correlation,
 )
 from lens_personas.statistics._correlation_matrix import correlation_matrix
 from lens_personas.statistics._distinguish import auroc, auroc_interval, d_prime, mann_whitney
+from lens_personas.statistics._faithfulness import (
+    FAITHFULNESS_COLUMNS,
+    FaithfulnessCurve,
+    FaithfulnessPoint,
+    RandomShares,
+    faithfulness_curve,
+)
 from lens_personas.statistics._finite import finite_mean_margin
 from lens_personas.statistics._held_out import (
     HeldOut,
@@ -70,6 +78,7 @@ from lens_personas.statistics._steerability import SteeringTarget, steerability_
 from lens_personas.statistics._two_samples import Compared, compare_samples
 
 __all__ = [
+    "FAITHFULNESS_COLUMNS",
     "METRIC_NULL",
     "METRIC_RANGE",
     "TWO_SAMPLE_METRICS",
@@ -77,6 +86,8 @@ __all__ = [
     "Compared",
     "Correlation",
     "CorrelationMethod",
+    "FaithfulnessCurve",
+    "FaithfulnessPoint",
     "HeldOut",
     "Interval",
     "LogisticCurve",
@@ -84,6 +95,7 @@ __all__ = [
     "Method",
     "PairedBinary",
     "Prediction",
+    "RandomShares",
     "SignedRank",
     "SteeringTarget",
     "SwappedSides",
@@ -105,6 +117,7 @@ __all__ = [
     "deal_folds",
     "deal_labels",
     "dealt_columns",
+    "faithfulness_curve",
     "finite_mean_margin",
     "fold_auroc",
     "held_out_intervals",
@@ -122,6 +135,7 @@ __all__ = [
     "paired_mediation",
     "paired_ratio",
     "prediction_interval",
+    "rank_correlation",
     "sign_flip",
     "sign_flip_columns",
     "simultaneous_bootstrap",

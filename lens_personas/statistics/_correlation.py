@@ -84,6 +84,25 @@ def correlation(
     )
 
 
+def rank_correlation(x: Float[np.ndarray, " x"], y: Float[np.ndarray, " y"]) -> float:
+    """Spearman's correlation alone, where its chance is asked for elsewhere.
+
+    NaN with fewer than 3 items or without variance.
+
+    >>> rank_correlation(np.array([1.0, 2.0, 9.0]), np.array([0.1, 0.2, 0.3]))
+    1.0
+
+    Raises:
+        ValueError: If the two differ in length, or a value is not finite.
+    """
+    require_same_length(x=x, y=y)
+    require_finite("x", x)
+    require_finite("y", y)
+    if len(x) < 3 or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
+        return float("nan")
+    return float(_spearman(x, y, axis=0))
+
+
 def leave_one_out_r2(
     predictors: Float[np.ndarray, "predicted feature"], outcome: Float[np.ndarray, " item"]
 ) -> float:

@@ -61,6 +61,17 @@ def tiny_model(request: pytest.FixtureRequest, backend: Any) -> LensModel:
 
 
 @pytest.fixture(scope="session")
+def near_model(tiny_checkpoint: Any) -> LensModel:
+    """A random Llama in which token 61 is close to token 60, and token 62 twice as close."""
+    model: LensModel = load_model(tiny_checkpoint, device="cpu")
+    step = torch.randn(32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        table = model.wrapped.embed.W_E
+        table[61], table[62] = table[60] + 0.005 * step, table[60] + 0.0025 * step
+    return model
+
+
+@pytest.fixture(scope="session")
 def prompts(tiny_model: LensModel) -> list[Prompt]:
     """Three conversations of unequal length, each with a teacher-forced answer."""
     return [
