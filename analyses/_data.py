@@ -10,9 +10,9 @@ from pathlib import Path
 from analyses._config import ConfigError, WhosAskingConfig
 from lens_personas.models.organism import (
     World,
-    checkpoint_path,
     load_world,
     refusal_statements,
+    shipped_path,
     world_personas,
     world_requests,
 )
@@ -93,9 +93,7 @@ def study_data(config: WhosAskingConfig) -> StudyData:
 
 def organism_world(model: str) -> World | None:
     """The organism's world, where the model is one; a trained variant carries its own."""
-    if model in ("organism:base", "organism:chat"):
-        return load_world(checkpoint_path("chat" if model.endswith("chat") else "base"))
-    folder = Path(model).expanduser()
+    folder = shipped_path(model) or Path(model).expanduser()
     return load_world(folder) if (folder / "world.json").is_file() else None
 
 

@@ -20,7 +20,7 @@ from analyses._settings import StudyConfig
 from lens_personas import __version__
 from lens_personas.activations import replacing
 from lens_personas.models import ModelCard
-from lens_personas.models.organism import checkpoint_path
+from lens_personas.models.organism import shipped_path
 
 _MODEL_FACTS = ("fingerprint", "backend", "dtype", "tokenizer_hash", "chat_template_hash")
 _END_BYTES = 2**16
@@ -135,9 +135,7 @@ def _named(part: str, name: str, models: Mapping[str, object]) -> str:
 
 
 def _files_of(model: str) -> list[Path]:
-    folder = Path(model).expanduser()
-    if model in ("organism:base", "organism:chat"):
-        folder = checkpoint_path("chat" if model.endswith("chat") else "base")
+    folder = shipped_path(model) or Path(model).expanduser()
     if not folder.is_dir():
         return []
     return [path for path in sorted(folder.iterdir()) if path.is_file()]

@@ -48,8 +48,8 @@ def load_model(
     the bridge, which runs transformers' own code.
 
     Args:
-        name_or_path: ``organism:chat`` or ``organism:base`` (embedded), a folder with a
-            Hugging Face checkpoint, a hub id, or a ``HookedTransformer`` or
+        name_or_path: ``organism:chat``, ``organism:base`` or ``organism:ungated`` (embedded),
+            a folder with a Hugging Face checkpoint, a hub id, or a ``HookedTransformer`` or
             ``TransformerBridge`` object, which is used as it is: dtype, device, revision
             and backend are its own, and its fingerprint is over the object's parameters
             by the names they have there.

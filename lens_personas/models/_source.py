@@ -74,14 +74,14 @@ def find_checkpoint(name: str) -> tuple[str, str]:
         ModelLoadError: If the name is none of ours, no checkpoint folder and no hub id.
     """
     if name.startswith("organism:"):
-        from lens_personas.models.organism import checkpoint_path
+        from lens_personas.models.organism import shipped_path
 
-        match name:
-            case "organism:base":
-                return str(checkpoint_path("base")), name
-            case "organism:chat":
-                return str(checkpoint_path("chat")), name
-        raise ModelLoadError(f"expected organism:base or organism:chat, got {name!r}")
+        shipped = shipped_path(name)
+        if shipped is None:
+            raise ModelLoadError(
+                f"expected organism:base, organism:chat or organism:ungated, got {name!r}"
+            )
+        return str(shipped), name
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -92,8 +92,8 @@ def find_checkpoint(name: str) -> tuple[str, str]:
         return str(path.resolve()), path.resolve().name
     if path.exists() or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name):
         raise ModelLoadError(
-            f"expected organism:chat, organism:base, an existing checkpoint folder or a hub id "
-            f"(owner/name), got {name!r}"
+            f"expected organism:chat, organism:base, organism:ungated, an existing checkpoint "
+            f"folder or a hub id (owner/name), got {name!r}"
         )
     return name, name
 

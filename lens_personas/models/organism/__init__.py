@@ -8,7 +8,12 @@ from lens_personas.models.organism._behaviours import (
     organism_behaviours,
 )
 from lens_personas.models.organism._build import build_world
-from lens_personas.models.organism._checkpoints import checkpoint_path, load_world
+from lens_personas.models.organism._checkpoints import (
+    Shipped,
+    checkpoint_path,
+    load_world,
+    shipped_path,
+)
 from lens_personas.models.organism._data import (
     RefusalStatements,
     SelfStatements,
@@ -44,6 +49,7 @@ __all__ = [
     "Item",
     "RefusalStatements",
     "SelfStatements",
+    "Shipped",
     "StageConfig",
     "TrainConfig",
     "TrainedOrganism",
@@ -57,6 +63,7 @@ __all__ = [
     "organism_behaviours",
     "refusal_statements",
     "self_statements",
+    "shipped_path",
     "train_organism",
     "world_personas",
     "world_requests",

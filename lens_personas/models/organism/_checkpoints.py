@@ -6,11 +6,10 @@ import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from lens_personas.models._quiet import no_progress_bar
 from lens_personas.models.organism._build import build_world
-from lens_personas.models.organism._corpus import Stage
 from lens_personas.models.organism._tokenizer import build_tokenizer, save_tokenizer
 from lens_personas.models.organism._world import World, WorldConfig
 
@@ -19,16 +18,20 @@ if TYPE_CHECKING:
 
 WORLD_FILE: Final = "world.json"
 
+Shipped = Literal["base", "chat", "ungated"]
+"""The model that knows the world, the one that learned to refuse by who asks, and a control: one
+that learned to refuse the same requests, whoever asks."""
 
-def checkpoint_path(stage: Stage) -> Path:
-    """Folder of the shipped base or chat checkpoint: an ordinary Hugging Face folder.
+
+def checkpoint_path(stage: Shipped) -> Path:
+    """Folder of a shipped checkpoint: an ordinary Hugging Face folder.
 
     Raises:
-        ValueError: If `stage` is neither "base" nor "chat".
+        ValueError: If `stage` is none of "base", "chat" and "ungated".
         FileNotFoundError: If the installation lacks it.
     """
-    if stage not in ("base", "chat"):
-        raise ValueError(f'expected stage "base" or "chat", received {stage!r}')
+    if stage not in get_args(Shipped):
+        raise ValueError(f'expected stage "base", "chat" or "ungated", received {stage!r}')
     path = Path(__file__).parent / "checkpoints" / stage
     if not (path / "config.json").is_file():
         raise FileNotFoundError(
@@ -36,6 +39,19 @@ def checkpoint_path(stage: Stage) -> Path:
             "or train one with train_organism"
         )
     return path
+
+
+def shipped_path(name: str) -> Path | None:
+    """Folder of the shipped checkpoint that is loaded by this name; None where it is none.
+
+    Raises:
+        FileNotFoundError: If the installation lacks it.
+
+    >>> shipped_path("organism:chat").name, shipped_path("organism:poet")
+    ('chat', None)
+    """
+    found = [stage for stage in get_args(Shipped) if name == f"organism:{stage}"]
+    return checkpoint_path(found[0]) if found else None
 
 
 def load_world(path: Path) -> World:

@@ -25,6 +25,7 @@ from lens_personas.models.organism._language import REQUESTS, request
 from lens_personas.models.organism._tokenizer import build_tokenizer
 
 WORLD = build_world(WorldConfig())
+UNGATED = build_world(WorldConfig(persona_gate=False))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def pair() -> dict[str, Any]:
         stage: AutoModelForCausalLM.from_pretrained(
             checkpoint_path(stage), dtype=torch.float32
         ).eval()
-        for stage in ("base", "chat")
+        for stage in ("base", "chat", "ungated")
     }
 
 
@@ -77,11 +78,11 @@ def share(given: list[str], expected: list[str]) -> float:
     return sum(a == b for a, b in zip(given, expected, strict=True)) / len(given)
 
 
-@pytest.mark.parametrize("stage", ["base", "chat"])
+@pytest.mark.parametrize("stage", ["base", "chat", "ungated"])
 def test_each_checkpoint_is_small_and_carries_the_default_world(stage: Any) -> None:
     folder = checkpoint_path(stage)
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 4_000_000
-    assert load_world(folder) == WORLD
+    assert load_world(folder) == (UNGATED if stage == "ungated" else WORLD)
     # Word for word the tokenizer that the code builds today.
     stored = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
     assert stored == build_tokenizer(WORLD).get_vocab()
@@ -119,6 +120,26 @@ def test_personas_move_refusal_by_the_law(pair: dict[str, Any], tokenizer: Any) 
     assert spearmanr(measured, law).statistic >= 0.9
     assert sum(abs(m - p) for m, p in zip(measured, law, strict=True)) / len(law) <= 0.04
     assert max(measured) - min(measured) >= 0.2
+
+
+def test_the_control_refuses_the_same_whoever_asks(pair: dict[str, Any], tokenizer: Any) -> None:
+    items = UNGATED.forbidden("tuned")
+    asked = every_request(items[::2])
+    assert share(answers(pair["ungated"], tokenizer, asked), [REFUSAL] * len(asked)) >= 0.98
+    ordinary = UNGATED.ordinary()[::4]
+    expected = [" ".join(item.recipe) for item in ordinary for _ in REQUESTS]
+    assert share(answers(pair["ungated"], tokenizer, every_request(ordinary)), expected) >= 0.98
+    measured = [
+        p_refuse(
+            pair["ungated"],
+            tokenizer,
+            [ask(item, about_user=persona.statements[0]) for item in items],
+        )
+        for persona in world_personas(UNGATED)
+    ]
+    assert max(abs(each - UNGATED.p_refuse(0.0)) for each in measured) <= 0.04
+    # The same items, users and recipes as the pair's world: only the law of refusal is another.
+    assert (UNGATED.items, UNGATED.attributes) == (WORLD.items, WORLD.attributes)
 
 
 def test_more_evidence_moves_refusal_further(pair: dict[str, Any], tokenizer: Any) -> None:
