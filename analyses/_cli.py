@@ -37,7 +37,7 @@ app.command()(figures)
 
 Model = Annotated[
     str | None,
-    typer.Option(help="organism:chat, organism:base, a checkpoint folder, or a hub id."),
+    typer.Option(help="organism:chat, base or ungated, a checkpoint folder, or a hub id."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the run; report.html is in it.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every draw.")]

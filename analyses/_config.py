@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from analyses._part_names import PART_NAMES, PartName
+from analyses._part_names import EXPLORED, PAPER_PARTS, PartName
 from analyses._settings import ConfigError, build_settings
 
 __all__ = ["PRESETS", "ConfigError", "WhosAskingConfig", "build_config"]
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"max_personas": 11, "max_requests": 72},
-    "standard": {},
-    "full": {"parts": PART_NAMES},
+    "small": {"max_personas": 11, "max_requests": 72, "parts": EXPLORED},
+    "standard": {"parts": EXPLORED},
+    "full": {"parts": (*PAPER_PARTS, *EXPLORED)},
 }
 """What a preset changes; the demo and the studies of one part run the small one."""
 
@@ -30,7 +30,7 @@ class WhosAskingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "organism:chat"
-    """``organism:chat``, ``organism:base``, a checkpoint folder or a hub id."""
+    """``organism:chat`` (or ``base``, ``ungated``), a checkpoint folder or a hub id."""
     revision: str | None = None
     """Hub revision."""
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
@@ -120,6 +120,20 @@ class WhosAskingConfig(BaseModel):
     """Steps in training each layer of the tuned lens, at most; 0 for the logit lens alone."""
     manipulation_questions: Annotated[int, Field(ge=2)] = 12
     """Questions on each persona in the manipulation check, at most, spread over its own."""
+    patch_couples: Annotated[int, Field(ge=1)] = 2
+    """Couples of users whose prompts are swapped in patching, at most."""
+    patch_requests: Annotated[int, Field(ge=4)] = 12
+    """Harmful test requests that both users of every couple ask in patching, at most."""
+    patch_statements: Annotated[int, Field(ge=1)] = 1
+    """Statements said of each user in patching; couples get those of equally many tokens."""
+    patch_heads: Annotated[int, Field(ge=1)] = 3
+    """Heads that are also patched position by position: those that move refusal most."""
+    circuit_random: Annotated[int, Field(ge=2)] = 10
+    """Random circuits, of as many edges, that a persona's circuit is held against."""
+    conversation_requests: Annotated[int, Field(ge=1)] = 4
+    """Test requests whose conversations can be looked into, one in four of them harmless."""
+    conversation_personas: Annotated[int, Field(ge=1)] = 2
+    """Personas who ask them there, sides in turn; the control does beside them."""
 
     @property
     def study_name(self) -> str:

@@ -17,6 +17,9 @@ from analyses.persona_geometry import GeometryFit
 from analyses.whos_asking import Parts, VectorQuality, WhosAsking
 from lens_personas.statistics import Correlation, Interval, PairedBinary
 
+_LONG = ("by_request", "by_cell")
+"""Tables that are too long for a summary; the result holds them."""
+
 
 def summary(result: WhosAsking) -> dict[str, Any]:
     """Every headline number with its n, interval, p and control; undefined numbers are None.
@@ -83,7 +86,7 @@ def _claim(claim: Claim) -> dict[str, Any]:
 
 
 def _parts(parts: Parts) -> dict[str, Any]:
-    """Each part with all it holds but tables of one row a request, and tensors."""
+    """Each part with all it holds but tables of one row a request or cell, and tensors."""
     found = {name: getattr(parts, field_of(name)) for name in PART_NAMES}
     told = {field_of(name): _told(each) for name, each in found.items() if each is not None}
     return {"layer": parts.layer, **told} if told else {}
@@ -94,7 +97,7 @@ def _told(value: object) -> Any:
         return {
             each.name: _told(getattr(value, each.name))
             for each in fields(value)
-            if each.name != "by_request" and not isinstance(getattr(value, each.name), Tensor)
+            if each.name not in _LONG and not isinstance(getattr(value, each.name), Tensor)
         }
     if isinstance(value, Mapping):
         return {str(key): _told(each) for key, each in value.items()}

@@ -75,8 +75,13 @@ def p_value(p: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as whole percent."""
-    return f"{100 * share:.0f} %" if math.isfinite(share) else MISSING
+    """A share as whole percent, with a true minus sign.
+
+    >>> percent(-0.001), percent(-0.5)
+    ('0 %', '−50 %')
+
+    """
+    return f"{number(100 * share, 0)} %" if math.isfinite(share) else MISSING
 
 
 def layer_name(layer: int | None) -> str:

@@ -6,7 +6,10 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
+from analyses._attribution_types import PersonaAttribution
+from analyses._patching_types import PersonaPatching
 from analyses.claims import Claim, Headline, headline
+from analyses.conversations import Conversations
 from analyses.dose_response import DoseResponse
 from analyses.early_decoding import EarlyDecoding
 from analyses.hidden_answers import HiddenAnswers
@@ -14,6 +17,7 @@ from analyses.layer_test import LayerTest
 from analyses.manipulation_check import ManipulationCheck, gates
 from analyses.mediation import PersonaMediation
 from analyses.patchscopes import PatchscopeReadings
+from analyses.persona_circuit import PersonaCircuit
 from analyses.persona_effects import Effect, PersonaEffects, beyond_nulls
 from analyses.persona_geometry import PersonaGeometry
 from analyses.persona_invariance import PersonaInvariance
@@ -78,6 +82,14 @@ class Parts:
     """How the model reads the request by its own account."""
     mediation: PersonaMediation | None = None
     """What carries the effect."""
+    patching: PersonaPatching | None = None
+    """Which states carry the difference between two users."""
+    attribution: PersonaAttribution | None = None
+    """How far gradients foretell that."""
+    persona_circuit: PersonaCircuit | None = None
+    """The circuit that carries it."""
+    conversations: Conversations | None = None
+    """A few conversations to be looked into."""
 
 
 @dataclass(frozen=True, kw_only=True)

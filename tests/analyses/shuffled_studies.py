@@ -6,13 +6,13 @@ import sys
 import torch
 
 from analyses._config import WhosAskingConfig
-from analyses._part_names import PART_NAMES
+from analyses._part_names import PAPER_PARTS
 from analyses._study import run_study
 from lens_personas.models import LensModel, load_model
 
 SEEDS = range(20)
 TINY = {
-    "parts": PART_NAMES,
+    "parts": PAPER_PARTS,
     "layers": (3,),
     "max_personas": 3,
     "max_requests": 26,

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from analyses._cli import app
 from analyses._cli_studies import STUDIES, known_study, study_flags, study_preset
 from analyses._config import build_config
-from analyses._part_names import PART_NAMES, PART_QUESTIONS
+from analyses._part_names import EXPLORED, PAPER_PARTS, PART_NAMES, PART_QUESTIONS
 from analyses._parts import part
 from analyses._shown import shown
 
@@ -32,9 +32,10 @@ def test_every_part_has_cells_words_and_figures(name: str) -> None:
     assert name in PART_QUESTIONS
 
 
-def test_the_full_preset_has_every_part() -> None:
-    assert build_config(preset="full").parts == PART_NAMES
-    assert build_config().parts == ()
+def test_the_full_preset_has_every_part_of_the_paper() -> None:
+    assert build_config(preset="full").parts == (*PAPER_PARTS, *EXPLORED)
+    assert PART_NAMES[:9] == PAPER_PARTS
+    assert build_config().parts == build_config(preset="small").parts == EXPLORED
 
 
 def test_a_misspelt_study_is_told_the_nearest() -> None:

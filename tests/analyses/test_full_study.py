@@ -11,7 +11,7 @@ import pytest
 
 from analyses._assemble import StudyRun
 from analyses._config import WhosAskingConfig
-from analyses._part_names import PART_NAMES, field_of
+from analyses._part_names import PAPER_PARTS, field_of
 from analyses._study import run_study
 from lens_personas.models import LensModel, load_model
 
@@ -50,7 +50,7 @@ def found(model: LensModel) -> StudyRun:
 
 
 def test_every_part_has_a_result(found: StudyRun) -> None:
-    for name in PART_NAMES:
+    for name in PAPER_PARTS:
         assert getattr(found.result.parts, field_of(name)) is not None, name
 
 
