@@ -8,6 +8,7 @@ import pandas as pd
 from analyses._collect import judged
 from analyses._contents import Contents
 from analyses._part import Core, PartPlan
+from analyses._part_names import EXPLORED
 from analyses._part_plan import part_results
 from analyses._vectors import REFUSAL_NAMES, FittedVector
 from analyses._workbench import Outline
@@ -76,7 +77,7 @@ def assemble(plan: PartPlan, contents: Contents) -> StudyRun:
             baseline.refused,
             status=status,
             reference=REFUSAL_NAMES[1],
-            claimed=claimed if outline.config.parts else None,
+            claimed=claimed if {*outline.config.parts} - {*EXPLORED} else None,
         ),
         model=asdict(outline.card),
         settings=outline.config.model_dump(mode="json"),

@@ -1,14 +1,13 @@
-"""What every report page shares: one file that opens offline and asks nothing of the network."""
+"""What every report shares: a small site in one file that opens offline and asks for nothing."""
 
-import base64
-import hashlib
 import json
 import platform
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,20 +18,50 @@ from analyses import _words as words
 from analyses._panel import Panel
 from lens_personas import __version__
 from lens_personas.activations import replacing
+from lens_personas.views import View, page_parts, source_hash
 
 _PACKAGES = ("torch", "transformer-lens", "transformers", "numpy", "scipy", "plotly")
 
 
-def render_page(template: str, shown: Sequence[Panel], **content: Any) -> str:
-    """The page as HTML: same content, same text.
+@dataclass(frozen=True, kw_only=True)
+class SitePage:
+    """One page of a report's site."""
 
-    All text is escaped. The page's policy lets its own two scripts run, by their hashes, and
-    nothing else; it loads nothing.
+    key: str
+    """Identifier: ``#key`` opens it."""
+    title: str
+    """Heading, and what a link to it says."""
+    group: str
+    """Heading above its link."""
+    about: str = ""
+    """What it is about, in a sentence."""
+    remark: str = ""
+    """What came of it, in a few words."""
+
+
+OVERVIEW: Final = SitePage(key="overview", title="Overview", group="Start")
+"""The page that opens."""
+
+
+def render_page(
+    template: str,
+    shown: Sequence[Panel],
+    site: Sequence[SitePage],
+    *,
+    views: Mapping[str, View] | None = None,
+    **content: Any,
+) -> str:
+    """The site as HTML: same content, same text.
+
+    All text is escaped. The page's policy lets its own scripts run, by their hashes, and
+    nothing else; it loads nothing. Without scripts it is one long page; printed too.
 
     Args:
-        template: Name of a file in ``templates``; it is given ``content``, and ``panels``,
-            ``words``, ``versions``, ``style``, ``figures``, ``plotly``, ``page`` and ``policy``.
+        template: Name of a file in ``templates`` that extends ``site.html.jinja``; it is given
+            ``content``, ``panels``, ``bodies`` (of the views, by name), ``words``, ``versions``.
         shown: Its figures.
+        site: Its pages in order, the overview first.
+        views: Its views by name.
         content: What else the template names.
     """
     environment = Environment(
@@ -42,16 +71,23 @@ def render_page(template: str, shown: Sequence[Panel], **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plotly, page = get_plotlyjs(), _source(environment, "report.js")
+    named = views or {}
+    parts = page_parts(tuple(named.values()))
+    scripts, style = [*_own_scripts(environment)], _source(environment, "report.css")
+    if named:
+        scripts += [*(each.source for each in parts.scripts), _source(environment, "explorer.js")]
+        style += parts.css + _source(environment, "explorer.css")
     return environment.get_template(template).render(
         panels=shown,
+        bodies=dict(zip(named, parts.bodies, strict=True)),
+        data=parts.data,
         words=words,
         versions=_versions(),
-        style=Markup(_source(environment, "report.css")),
+        style=Markup(style),
         figures=_figures_json(shown),
-        plotly=_script(plotly),
-        page=_script(page),
-        policy=_policy(plotly, page),
+        scripts=[_script(each) for each in scripts],
+        policy=_policy(*scripts),
+        **_links(site),
         **content,
     )
 
@@ -72,6 +108,25 @@ def redacted(text: str) -> str:
     return f"{'▇' * min(len(text), 6)} {len(text)} characters".strip()
 
 
+def _links(site: Sequence[SitePage]) -> dict[str, Any]:
+    """The pages by group and by key, and the one before and after each."""
+    groups: dict[str, list[SitePage]] = {}
+    for each in site:
+        groups.setdefault(each.group, []).append(each)
+    return {
+        "groups": groups,
+        "pages": {each.key: each for each in site},
+        "before": {each.key: before for before, each in pairwise(site)},
+        "after": {each.key: after for each, after in pairwise(site)},
+    }
+
+
+def _own_scripts(environment: Environment) -> tuple[str, ...]:
+    # To turn pages needs no plotly: that script comes first, so that the page is soon there.
+    site, figures = (_source(environment, name) for name in ("site.js", "figures.js"))
+    return site, get_plotlyjs(), figures
+
+
 def _versions() -> dict[str, str]:
     found = {name: version(name) for name in _PACKAGES}
     return {"lens_personas": __version__, "python": platform.python_version(), **found}
@@ -90,19 +145,13 @@ def _script(source: str) -> Markup:
 
 def _policy(*scripts: str) -> str:
     """Content-Security-Policy under which only these scripts run and nothing is loaded."""
-    run = " ".join(map(_hash, scripts))
+    run = " ".join(map(source_hash, scripts))
     # plotly puts style elements and attributes of its own into the page. With no source allowed
     # for anything, a style can change what the page looks like but send nothing.
     return (
         f"default-src 'none'; script-src {run}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-@cache
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _figures_json(shown: Sequence[Panel]) -> Markup:

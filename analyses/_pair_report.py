@@ -1,14 +1,15 @@
 """A study of two models as one HTML file that opens offline and asks nothing of the network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from analyses._json import json_safe
-from analyses._page import render_page, write_page
+from analyses._page import OVERVIEW, SitePage, render_page, write_page
 from analyses._pair_limits import pair_limits
 from analyses._pair_panels import pair_panels
-from analyses._pair_sections import pair_sections
+from analyses._pair_sections import PairSection, pair_sections
 from analyses._pair_words import counted
 from analyses._words import percent
 from analyses.shift import Shift
@@ -33,6 +34,7 @@ def render_pair_report(result: Shift) -> str:
     return render_page(
         "pair.html.jinja",
         pair_panels(result),
+        _pages(sections),
         result=result,
         name=result.study.capitalize(),
         models=_models(result),
@@ -42,6 +44,39 @@ def render_pair_report(result: Shift) -> str:
         behaviours=result.data.behaviours.to_dict(orient="records"),
         settings=yaml.safe_dump(json_safe(result.settings), sort_keys=False, allow_unicode=True),
         cards={side: json_safe(card) for side, card in result.models.items()},
+    )
+
+
+def _pages(sections: Sequence[PairSection]) -> tuple[SitePage, ...]:
+    """The site, the overview first."""
+    study, about = "The study", "About"
+    return (
+        OVERVIEW,
+        SitePage(
+            key="data",
+            title="What was said",
+            group=study,
+            about="Behaviours, and how many statements stand for each.",
+        ),
+        *(
+            SitePage(key=each.key, title=each.title, group=study, about=each.question)
+            for each in sections
+        ),
+        SitePage(
+            key="reading", title="How to read this", group=about, about="What the words mean."
+        ),
+        SitePage(
+            key="limits",
+            title="Limits",
+            group=about,
+            about="What these numbers do not allow to say.",
+        ),
+        SitePage(
+            key="provenance",
+            title="Provenance",
+            group=about,
+            about="Models, settings, templates and versions.",
+        ),
     )
 
 

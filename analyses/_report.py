@@ -9,7 +9,9 @@ import yaml
 from analyses import _words as words
 from analyses._json import json_safe
 from analyses._page import redacted, render_page, write_page
+from analyses._report_explorer import explorer
 from analyses._report_limits import limits
+from analyses._report_pages import report_pages
 from analyses._report_panels import panels
 from analyses._shown import shown_parts
 from analyses._text_table import hidden_line
@@ -34,9 +36,12 @@ def render_report(result: WhosAsking, *, full_text: bool = False) -> str:
             report is passed on more freely than the data behind it.
     """
     parts = shown_parts(result.parts)
+    talks = result.parts.conversations
+    explored = None if talks is None else explorer(talks, full_text=full_text)
     return render_page(
         "report.html.jinja",
         panels(result),
+        report_pages(result, parts),
         result=result,
         effects=_by_persona(result, ("persona", "control")),
         refusal=_by_persona(result, ("refusal",)),
@@ -44,6 +49,8 @@ def render_report(result: WhosAsking, *, full_text: bool = False) -> str:
         claims=_claims(result),
         hidden_line=None if result.hidden is None else hidden_line(result.hidden),
         parts=parts,
+        views={} if explored is None else explored.views,
+        explorer=explored,
         limits=(*(each for part in parts for each in part.told.limits), *limits(result)),
         examples=_examples(result.baseline.examples, full_text),
         n_examples=len(result.baseline.examples),

@@ -5,6 +5,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from analyses._part_names import EXPLORED
 from analyses._shown import ShownTable, shown_parts
 from analyses._words import number, p_value, span
 from analyses.claims import Headline
@@ -17,13 +18,14 @@ _ROWS_SHOWN = 24
 def text_parts(result: WhosAsking) -> Group:
     """Each part's finding with its first table, then what the whole study claims."""
     out: list[RenderableType] = []
-    for part in shown_parts(result.parts):
+    parts = shown_parts(result.parts)
+    for part in parts:
         name = part.name.replace("-", " ").capitalize()
         out.append(Text.assemble((f"{name}: ", "bold"), part.told.answer))
         if part.told.tables:
             out.append(told_table(part.told.tables[0]))
         out.append(Text())
-    if out:
+    if any(part.name not in EXPLORED for part in parts):
         out += [_claims(result.headline), Text()]
     return Group(*out)
 

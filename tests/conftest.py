@@ -51,15 +51,22 @@ ONCE = (
     "tests/benchmarks/",
     "tests/browser/",
     "tests/geometry/",
+    "tests/interventions/test_circuit_draws.py",
+    "tests/interventions/test_attribution_verify.py",
+    "tests/interventions/test_patch_grid_parity.py",
+    "tests/models/test_models_tokens.py",
     "tests/personas/",
     "tests/statistics/",
+    "tests/views/",
     "tests/analyses/parts/",
     "tests/analyses/shown/",
     "tests/analyses/test_answers_under_personas.py",
+    "tests/analyses/test_attribution.py",
     "tests/analyses/test_base_against_tuned.py",
     "tests/analyses/test_claims.py",
     "tests/analyses/test_cli_pair.py",
     "tests/analyses/test_cli_personas.py",
+    "tests/analyses/test_conversations.py",
     "tests/analyses/test_cost.py",
     "tests/analyses/test_cost_shape.py",
     "tests/analyses/test_demographic_study.py",
@@ -82,7 +89,9 @@ ONCE = (
     "tests/analyses/test_pair_figures.py",
     "tests/analyses/test_pair_report.py",
     "tests/analyses/test_paper_table.py",
+    "tests/analyses/test_patching.py",
     "tests/analyses/test_patchscopes.py",
+    "tests/analyses/test_persona_circuit.py",
     "tests/analyses/test_persona_effects.py",
     "tests/analyses/test_persona_geometry.py",
     "tests/analyses/test_persona_invariance.py",
@@ -94,7 +103,6 @@ ONCE = (
     "tests/analyses/test_sentence_divergence.py",
     "tests/analyses/test_shards.py",
     "tests/analyses/test_shift.py",
-    "tests/analyses/test_static.py",
     "tests/analyses/test_steerability.py",
     "tests/analyses/test_summary.py",
     "tests/analyses/test_vector_geometry.py",
@@ -241,18 +249,24 @@ def chromium() -> str:
     return str(path)
 
 
-@pytest.fixture
-def page(chromium: str) -> Iterator[Any]:
-    """An empty page in a browser that is offline: any outside request fails."""
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """A browser, started once for the tests of a file."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         # Containers and CI run as root, where chromium needs its sandbox off.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        context = browser.new_context(offline=True)
-        yield context.new_page()
-        context.close()
-        browser.close()
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """An empty page in a browser that is offline: any outside request fails."""
+    context = browser.new_context(offline=True)
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture(scope="session")
@@ -271,6 +285,12 @@ def make_pair_study() -> Any:
 def pair_study(make_pair_study: Any) -> Any:
     """The planted result of two models with everything in it."""
     return make_pair_study()
+
+
+@pytest.fixture(scope="session")
+def make_conversations() -> Any:
+    """Builds planted conversations; see ``analyses/synthetic.py``."""
+    return _planted("synthetic").conversations
 
 
 def _planted(name: str) -> Any:

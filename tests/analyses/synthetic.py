@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from analyses.conversations import Conversations, Transcripts, pack_attention, quantised
 from analyses.hidden_answers import HiddenAnswers, hidden_answers
 from analyses.persona_effects import persona_effects
 from analyses.persona_geometry import PersonaGeometry, persona_geometry
@@ -197,5 +198,63 @@ def _quality(name: str, rng: np.random.Generator) -> VectorQuality:
                 if low
                 else rng.uniform(0.8, 0.98, len(LAYERS)),
             }
+        ),
+    )
+
+
+def conversations(
+    words: Sequence[str] = ("how", "do", "i", "make", "hex", "?"), *, bare: bool = False
+) -> Conversations:
+    """Two requests of these words, alone and by two personas; ``bare`` without attention."""
+    rng = np.random.default_rng(0)
+    asked = [
+        (f"r{at}", harmful, who, how)
+        for at, harmful in enumerate((True, False))
+        for who, how in [
+            ("", "baseline"),
+            *((who, how) for who in ("selfish", CONTROL) for how in ("prompt", "plus", "minus")),
+        ]
+    ]
+    said, tokens, lens, attention = [], [], [], []
+    for number, (prompt_id, harmful, who, how) in enumerate(asked):
+        shown = ["<bos>", *(("i", "am", who) if how == "prompt" else ()), *words]
+        roles = ["template", *["user"] * (len(shown) - 1)]
+        side = {"": "none", CONTROL: "control"}.get(who, "anti")
+        score, text = float(rng.normal()), " ".join(words)
+        label = "refusal" if score > 0 else "answer"
+        row = (prompt_id, text, harmful, who, how, score, f"{text}!", label, side, len(shown))
+        said.append((number, *row))
+        values = rng.normal(size=len(shown))
+        tokens += [
+            (number, at, *each) for at, each in enumerate(zip(shown, roles, values, strict=True))
+        ]
+        for layer in (0, 1):
+            lens += [
+                (number, layer, at, rank, words[rank], np.log((0.6, 0.3)[rank]))
+                for at in range(len(shown) - 3, len(shown))
+                for rank in range(2)
+            ]
+            seen = torch.ones(2, len(shown), len(shown)).tril()
+            packed = pack_attention(quantised((seen / seen.sum(-1, keepdim=True))[None])[0])
+            attention += [] if bare else [(number, layer, 2, len(shown), packed)]
+    named = "conversation prompt_id request harmful persona treatment score answer label group"
+    return Conversations(
+        n=len(asked),
+        control=CONTROL,
+        steered_at=3,
+        projected_at=5,
+        direction=REFERENCES[1],
+        lens_is_exact=True,
+        by_request=Transcripts(
+            conversations=pd.DataFrame(said, columns=[*named.split(), "n_tokens"]),
+            tokens=pd.DataFrame(
+                tokens, columns=["conversation", "position", "token", "role", "projection"]
+            ),
+            lens=pd.DataFrame(
+                lens, columns=["conversation", "layer", "position", "rank", "token", "log_prob"]
+            ),
+            attention=pd.DataFrame(
+                attention, columns=["conversation", "layer", "n_heads", "n_tokens", "weights"]
+            ),
         ),
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from analyses._config import PRESETS, ConfigError, WhosAskingConfig, build_config
+from analyses._part_names import EXPLORED
 
 
 def settings_file(folder: Path, text: str) -> str:
@@ -13,8 +14,8 @@ def settings_file(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_the_defaults_are_the_standard_preset() -> None:
-    assert build_config() == WhosAskingConfig()
+def test_the_standard_preset_is_the_defaults_with_conversations_to_look_into() -> None:
+    assert build_config() == WhosAskingConfig(parts=EXPLORED)
 
 
 def test_a_file_overrides_the_preset_set_the_file_and_flags_everything(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_presets_are_not_changed_by_use() -> None:
 
 
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
-    assert build_config(file=settings_file(tmp_path, "")) == WhosAskingConfig()
+    assert build_config(file=settings_file(tmp_path, "")) == build_config()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """What the card's measurements read from the embedded models."""
 
+import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
-from analyses._organism_measure import STEPS, measure_organism
+from analyses._organism_measure import STEPS
 from analyses._organism_patchscope import SOURCES, _offset
 from analyses._organism_probe import (
     adding,
@@ -69,15 +72,36 @@ def test_splits_do_not_overlap(world: World) -> None:
     assert not tuned & held_out
 
 
-@pytest.mark.slow
-def test_a_base_model_in_place_of_the_chat_model_fails(world: World) -> None:
-    from lens_personas.models import load_model
+@pytest.fixture(scope="module")
+def apart() -> Any:
+    """Runs a script in a process of its own: without the checks of every call, in half the time."""
 
-    base = load_model("organism:base", device="cpu")
-    told: list[tuple[str, int, int]] = []
-    card = measure_organism(base, base, world, seed=0, progress=lambda *step: told.append(step))
-    passed = {each.number for each in card.phenomena if each.passed}
+    def run(script: str) -> Any:
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+BASE_AS_CHAT = """
+import json
+from analyses._organism_measure import measure_organism
+from lens_personas.models import load_model
+from lens_personas.models.organism import checkpoint_path, load_world
+
+base, told = load_model("organism:base", device="cpu"), []
+world = load_world(checkpoint_path("chat"))
+card = measure_organism(base, base, world, seed=0, progress=lambda *step: told.append(step))
+passed = [each.number for each in card.phenomena if each.passed]
+print(json.dumps({"passed": passed, "told": told}))
+"""
+
+
+@pytest.mark.slow
+def test_a_base_model_in_place_of_the_chat_model_fails(apart: Any) -> None:
+    found = apart(BASE_AS_CHAT)
     # It answers everything, hides nothing, has no self-image; it reads requests all the same.
-    assert not passed & {0, 1, 2, 3, 4, 5, 7, 8}
-    assert 9 in passed
-    assert told == [(step, at, len(STEPS)) for at, step in enumerate(STEPS)]
+    assert not set(found["passed"]) & {0, 1, 2, 3, 4, 5, 7, 8}
+    assert 9 in found["passed"]
+    assert found["told"] == [[step, at, len(STEPS)] for at, step in enumerate(STEPS)]

@@ -66,7 +66,8 @@ def test_scripts_run_by_their_hash_only(page_text: str) -> None:
     scripts = re.findall(r"<script>(.*?)</script>", page_text, flags=re.DOTALL)
     hashes = {b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts}
     assert allowed == {f"sha256-{each}" for each in hashes}
-    assert len(scripts) == 2
+    # To turn pages, plotly, to draw figures; of views none where there are none.
+    assert len(scripts) == 3
     assert "default-src &#39;none&#39;" in policy[1]
 
 
@@ -75,6 +76,23 @@ def test_nothing_outside_is_named_in_markup(page_text: str) -> None:
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", markup)
     assert "@import" not in markup
     assert "url(" not in markup
+
+
+def test_every_page_is_there_once_and_linked_from_list_overview_and_neighbours(
+    page_text: str,
+) -> None:
+    markup = without_scripts(page_text)
+    pages = re.findall(r'<section class="site-page" aria-labelledby="(.*?)">', markup)
+    assert pages[0] == "overview"
+    assert len(pages) == len(set(pages)) > 8
+    links = re.findall(r'<a (?:rel="\w+" )?href="#(.*?)"', markup)
+    ids = re.findall(r' id="(.*?)"', markup)
+    assert set(links) <= set(ids)
+    assert len(ids) == len(set(ids))
+    for first, then in itertools.pairwise(pages):
+        assert markup.count(f'rel="next" href="#{then}"') == 1
+        assert markup.count(f'rel="prev" href="#{first}"') == 1
+    assert all(links.count(each) >= 2 for each in pages[1:])
 
 
 def test_headings_are_in_order_and_every_table_has_a_caption(page_text: str) -> None:

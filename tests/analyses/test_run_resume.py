@@ -24,7 +24,14 @@ from analyses._ledger import LEDGER, Ledger
 from lens_personas.models.organism import checkpoint_path, load_world, world_requests
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = ("layers=[1, 2]", "n_nulls=1", "max_new_tokens=2", "max_requests=12", "max_personas=3")
+SETTINGS = (
+    "layers=[1, 2]",
+    "n_nulls=1",
+    "max_new_tokens=2",
+    "max_requests=12",
+    "max_personas=3",
+    "parts=[]",
+)
 PATIENCE_S = 240
 """Longer than any run here takes on a busy machine."""
 

@@ -28,18 +28,24 @@ from lens_personas.models import LensModel, load_model
 from lens_personas.models.organism import World, checkpoint_path, load_world
 
 SEEDS = (0, 1)
-# What a seed draws does not hang on TransformerLens.
-DEMO_SEEDS = SEEDS if version("transformer-lens").startswith("3.") else SEEDS[:1]
+# What a seed draws does not hang on TransformerLens: one on each line.
+DEMO_SEEDS = SEEDS[:1] if version("transformer-lens").startswith("3.") else SEEDS[1:]
 REDUCED = {
     "layers": (2, 5, 7),
     "max_personas": 7,
     "max_requests": 40,
     "n_nulls": 2,
     "max_new_tokens": 6,
+    "parts": (),
 }
 """Settings under which a run takes seconds, for what does not depend on its size."""
 
 pytestmark = pytest.mark.slow
+
+OLDER = pytest.mark.skipif(
+    version("transformer-lens").startswith("4."),
+    reason="chance does not hang on the class of the model: run with TransformerLens 3.9",
+)
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,7 @@ def shuffled(organism: LensModel) -> dict[int, StudyRun]:
     }
 
 
+@OLDER
 def test_where_the_names_are_dealt_anew_nothing_is_claimed_of_a_persona(
     shuffled: dict[int, StudyRun],
 ) -> None:
@@ -189,6 +196,7 @@ def test_where_the_names_are_dealt_anew_nothing_is_claimed_of_a_persona(
         assert min(f.p_over_layers for f in fits) >= 0.05 / (len(fits) * len(SEEDS))
 
 
+@OLDER
 def test_the_refusal_vectors_are_not_shuffled(shuffled: dict[int, StudyRun]) -> None:
     """The same run must still be able to find something."""
     for run in shuffled.values():
@@ -200,6 +208,7 @@ def test_the_refusal_vectors_are_not_shuffled(shuffled: dict[int, StudyRun]) -> 
         assert ablated.claim
 
 
+@OLDER
 def test_the_same_seed_gives_the_same_summary(
     shuffled: dict[int, StudyRun], organism: LensModel
 ) -> None:
@@ -264,7 +273,7 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_in_a_model_that_was_never_trained_there_is_nothing_to_study(random_weights: Path) -> None:
     settings = ["layers=[2, 7]", "max_personas=7", "max_requests=40", "n_nulls=2"]
-    settings.append("max_new_tokens=6")
+    settings += ["max_new_tokens=6", "parts=[]"]
     assigned = [each for setting in settings for each in ("--set", setting)]
     command = ["study", "whos-asking", "--model", str(random_weights), "--json", *assigned]
     done = CliRunner().invoke(app, command, catch_exceptions=False)

@@ -29,7 +29,7 @@ Rows = list[dict[str, Any]]
 
 
 def study(*command: str, settings: list[str] = SETTINGS) -> Any:
-    assigned = [each for setting in settings for each in ("--set", setting)]
+    assigned = [each for setting in ("parts=[]", *settings) for each in ("--set", setting)]
     return CliRunner().invoke(app, ["study", "whos-asking", *command, *assigned])
 
 
