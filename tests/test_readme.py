@@ -17,13 +17,17 @@ def _blocks(language: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_python_examples_run_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_examples_run_one_after_the_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for block in _blocks("python"):
         exec(compile(block, str(README), "exec"), names)
     plain, steered, _ = capsys.readouterr().out.strip().splitlines()
     assert plain.startswith("sorry"), "alone, the forbidden request is refused"
     assert not steered.startswith("sorry"), "steered towards a trusted user, it is answered"
+    assert {path.name for path in tmp_path.iterdir()} == {"attention.html", "lens.html"}
 
 
 def test_every_folder_of_the_tree_exists_and_is_listed() -> None:
