@@ -126,7 +126,9 @@ def test_a_conversation_is_picked_and_looked_into(watched: Any, report: Path) ->
     expect(stage.get_by_role("heading", level=3)).to_have_text("Asked by selfish, as text")
     strip = stage.locator(".token-strip .strip .piece")
     assert strip.all_inner_texts() == ["<bos>", "i", "am", "selfish", *map(visible, HOSTILE)]
-    # The lens answers to the arrow keys, attention is drawn when it is seen.
+    # The lens and attention are drawn when they are seen; the lens answers to the arrow keys.
+    stage.locator(".lens-grid").scroll_into_view_if_needed()
+    expect(stage.locator(".lens-grid")).to_have_attribute("data-drawn", "")
     stage.locator(".lens-grid td[tabindex='0']").press("ArrowRight")
     expect(stage.get_by_role("tooltip")).to_contain_text("token 1")
     stage.locator(".attention").scroll_into_view_if_needed()
