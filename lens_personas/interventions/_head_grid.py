@@ -20,7 +20,13 @@ from lens_personas.interventions._pairs import Pairs, check_positions
 from lens_personas.interventions._plan import check_place
 from lens_personas.interventions._sweep_plan import DEFAULT_SWEEP_BUDGET
 from lens_personas.interventions._sweep_types import Arm, Reduce
-from lens_personas.models import LensModel, Prompt
+from lens_personas.models import (
+    LensModel,
+    Prompt,
+    check_heads_add_up,
+    head_weights,
+    written_by_heads,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,8 @@ def head_grid(
 
     Raises:
         ValueError: If the prompts do not pair, no pair has a position, the metric gives more
-            than one number, or ``attn_out`` is not what the model adds to the residual stream.
+            than one number, ``attn_out`` is not what the model adds to the residual stream, or
+            the heads do not add up to it (a norm after the attention).
     """
     chosen = tuple(range(model.card.n_layers)) if layers is None else tuple(layers)
     check_place(Site.ATTN_OUT, chosen, card=model.card)
@@ -140,19 +147,27 @@ class HeadOutputs:
 
 
 def head_outputs(model: LensModel, pairs: Pairs, layers: Sequence[int]) -> dict[int, HeadOutputs]:
-    """Outputs of every head of ``layers`` in both runs of pairs of equal length."""
+    """Outputs of every head of ``layers`` in both runs of pairs of equal length.
+
+    Raises:
+        ValueError: If the heads of a layer do not add up to what its attention writes.
+    """
     attn_out = read_site(model, pairs.corrupted, Site.ATTN_OUT, layers)
     before = read_site(model, pairs.corrupted, Site.Z, layers)
     after = read_site(model, pairs.clean, Site.Z, layers)
-    return {
-        layer: HeadOutputs(
+    last = (list(pairs.numbers), [len(prompt.ids) - 1 for prompt in pairs.corrupted])
+    outputs = {}
+    for layer in layers:
+        heads = head_weights(model, layer)
+        written = written_by_heads(before[layer][last], heads)
+        check_heads_add_up(model, layer, written, attn_out[layer][last], heads.b_o)
+        outputs[layer] = HeadOutputs(
             attn_out=attn_out[layer],
             change=after[layer] - before[layer],
-            weights=model.wrapped.blocks[layer].attn.W_O,
+            weights=heads.w_o,
             layout=pairs.clean_layout,
         )
-        for layer in layers
-    }
+    return outputs
 
 
 def _columns(pairs: Pairs, positions: Sequence[int] | None) -> list[tuple[Scope, tuple[int, ...]]]:

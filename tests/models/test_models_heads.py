@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lens_personas.hooks import Edit, Site, replace_by
+from lens_personas.interventions import LastTokens, head_grid
 from lens_personas.models import (
     LensModel,
     Prompt,
@@ -91,6 +92,9 @@ def test_a_norm_after_the_attention_is_refused(loaded: Loaded, prompts: Sequence
         check_heads_add_up(
             model, 1, written_by_heads(seen[Site.Z], weights), seen[Site.ATTN_OUT], weights.b_o
         )
+    # Patches of heads are made by what the heads write, so they are refused with it.
+    with pytest.raises(ValueError, match=r"heads of layer 0 to add up to attn_out.*such as a norm"):
+        head_grid(model, prompts, prompts, LastTokens(token_ids=(3,)))
 
 
 def test_heads_that_mix_otherwise_are_refused(loaded: Loaded) -> None:
