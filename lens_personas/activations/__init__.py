@@ -26,6 +26,7 @@ from lens_personas.activations._provenance import (
 )
 from lens_personas.activations._read_at import ReadAt
 from lens_personas.activations._stream import Progress
+from lens_personas.activations._tensor_file import read_tensors, write_tensors
 
 __all__ = [
     "ActivationProvenance",
@@ -47,6 +48,8 @@ __all__ = [
     "open_activations",
     "package_version",
     "prompt_hash",
+    "read_tensors",
     "replacing",
     "residual_norms",
+    "write_tensors",
 ]

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lens_personas.activations import MismatchError, ModelField, check_same_model, replacing
+from lens_personas.activations import (
+    MismatchError,
+    ModelField,
+    check_same_model,
+    read_tensors,
+    write_tensors,
+)
 from lens_personas.models import ModelCard
 from lens_personas.readouts._tuned_lens_types import LensSource, LensTraining, TunedLens
 
@@ -27,15 +31,8 @@ def save_tuned_lens(lens: TunedLens, path: Path | str) -> None:
         ValueError: If the path has another ending.
         OSError: If it cannot be written.
     """
-    target = Path(path)
-    if target.suffix != ".safetensors":
-        raise ValueError(f"expected a path that ends in .safetensors, got {str(path)!r}")
-    # A slice of a larger tensor would take that tensor's whole storage along.
-    tensors = {
-        name: getattr(lens, name).detach().cpu().float().contiguous().clone() for name in _TENSORS
-    }
-    with replacing(target) as temporary:
-        save_file(tensors, temporary, metadata={"format": FORMAT, "lens": json.dumps(about(lens))})
+    tensors = {name: getattr(lens, name) for name in _TENSORS}
+    write_tensors(path, tensors, {"format": FORMAT, "lens": json.dumps(about(lens))})
 
 
 def load_tuned_lens(
@@ -56,7 +53,11 @@ def load_tuned_lens(
         MismatchError: If it does not fit; both sides are named.
         ValueError: If it is not the file of a tuned lens.
     """
-    metadata, tensors = _read(Path(path))
+    metadata, tensors = read_tensors(
+        Path(path),
+        what="the file of a tuned lens",
+        otherwise="import a published lens with import_tuned_lens",
+    )
     if metadata.get("format") != FORMAT or {*tensors} != {*_TENSORS}:
         raise ValueError(
             f"expected format {FORMAT!r} with the tensors {list(_TENSORS)} in {path}, got "
@@ -125,21 +126,6 @@ def lens_of(tensors: Mapping[str, Tensor], known: Mapping[str, Any]) -> TunedLen
         source=LensSource(**known["source"]),
         training=training,
     )
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"expected the file of a tuned lens, found none at {path}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as opened:
-            metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"expected a safetensors file, got {path} ({error}); import a published lens with "
-            "import_tuned_lens, and a pickle is never run"
-        ) from error
-    return metadata, tensors
 
 
 def _config(path: Path) -> dict[str, Any]:

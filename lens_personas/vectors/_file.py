@@ -6,11 +6,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Final, Literal
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lens_personas.activations import MismatchError, ModelField, check_same_model, replacing
+from lens_personas.activations import (
+    MismatchError,
+    ModelField,
+    check_same_model,
+    read_tensors,
+    write_tensors,
+)
 from lens_personas.hooks import Site
 from lens_personas.models import ModelCard
 from lens_personas.vectors._types import SteeringVector, VectorProvenance
@@ -30,15 +34,8 @@ def save_vector(vector: SteeringVector, path: Path | str) -> None:
         ValueError: If the path has another ending.
         OSError: If it cannot be written.
     """
-    target = Path(path)
-    if target.suffix != ".safetensors":
-        raise ValueError(f"expected a path that ends in .safetensors, got {str(path)!r}")
-    # A row of a larger tensor would take that tensor's whole storage along.
-    tensors = {
-        name: getattr(vector, name).detach().cpu().float().contiguous().clone() for name in _TENSORS
-    }
-    with replacing(target) as temporary:
-        save_file(tensors, temporary, metadata=_metadata(vector))
+    tensors = {name: getattr(vector, name) for name in _TENSORS}
+    write_tensors(path, tensors, _metadata(vector))
 
 
 def load_vector(
@@ -62,7 +59,11 @@ def load_vector(
         ValueError: If it is not a vector file.
     """
     target = Path(path)
-    metadata, tensors = _read(target)
+    metadata, tensors = read_tensors(
+        target,
+        what="a vector file",
+        otherwise="a .pt file of another tool has to be imported first",
+    )
     vector = _vector(target, metadata, tensors)
     if for_card is not None:
         made_with = asdict(vector.provenance) | {"d_model": vector.d_model}
@@ -94,21 +95,6 @@ def _metadata(vector: SteeringVector) -> dict[str, str]:
     }
     # What is not known has no key, so that an empty text keeps its meaning.
     return {key: str(value) for key, value in known.items() if value is not None}
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a vector file, found none at {path}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as opened:
-            metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"expected a safetensors file, got {path} ({error}); a .pt file of another tool has "
-            "to be imported first, and a pickle is never run"
-        ) from error
-    return metadata, tensors
 
 
 def _vector(
