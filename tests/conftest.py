@@ -106,6 +106,7 @@ ONCE = (
     "tests/analyses/test_steerability.py",
     "tests/analyses/test_summary.py",
     "tests/analyses/test_vector_geometry.py",
+    "tests/test_notebooks.py",
 )
 
 

@@ -168,7 +168,9 @@ def test_the_tested_set_is_plain_versions(name: str) -> None:
     assert not any(package.startswith(("nvidia", "triton")) for package in packages)
 
 
-def test_shapes_are_checked_while_the_tests_run() -> None:
+def test_shapes_are_checked_while_the_tests_run(pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("jaxtyping_packages"):
+        pytest.skip("this run was asked to leave the checks of shapes out")
     from lens_personas.geometry import unit_vector
 
     with pytest.raises(TypeCheckError, match="direction"):
